@@ -1,0 +1,82 @@
+"""HTTP as values, and the seam behind which an HTTP library works; opens no socket itself."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from attrs import field, frozen
+from multidict import CIMultiDict
+
+
+@frozen(kw_only=True)
+class HttpRequest:
+    """One HTTP request.
+
+    Headers and body stay out of the repr: they hold tokens.
+
+    Attributes:
+        method: ``GET``, ``POST``, ``PUT``, ``PATCH`` or ``DELETE``.
+        url: On its way out: absolute. On its way in: path and query as they stand in the request line.
+        headers: Names are compared without case; one name may occur several times.
+        body: Empty where there is none.
+    """
+
+    method: str
+    url: str = field(repr=lambda url: repr(url.partition("?")[0]))
+    headers: CIMultiDict[str] = field(factory=CIMultiDict[str], repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+@frozen(kw_only=True)
+class HttpResponse:
+    """One HTTP response, read to its end."""
+
+    status: int
+    headers: CIMultiDict[str] = field(factory=CIMultiDict[str], repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+class Transport(Protocol):
+    """What carries a request to a partner."""
+
+    async def send(self, request: HttpRequest, *, timeout: float) -> HttpResponse:
+        """Carry one request and return the complete answer, whatever its status. Redirects are not followed.
+
+        Args:
+            request: What to send; its URL is absolute.
+            timeout: Seconds for the whole exchange.
+
+        Raises:
+            NotSent: no connection could be made.
+            NoAnswer: the request may have arrived, but no complete answer came.
+            UrlRefused: the URL's scheme, host or address is not allowed.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give back every connection."""
+        ...
+
+
+class Loopback:
+    """A transport without sockets: hands each request to a server in the same process.
+
+    Args:
+        serve: The server, usually `Platform.handle`.
+    """
+
+    def __init__(self, serve: Callable[[HttpRequest], Awaitable[HttpResponse]]) -> None:
+        self._serve = serve
+
+    async def send(self, request: HttpRequest, *, timeout: float) -> HttpResponse:
+        """Serve the request as if it had arrived over HTTP."""
+        _, _, rest = request.url.partition("://")
+        _, slash, path = rest.partition("/")
+        arrived = HttpRequest(
+            method=request.method, url=slash + path, headers=request.headers.copy(), body=request.body
+        )
+        return await self._serve(arrived)
+
+    async def close(self) -> None:
+        """Nothing is open."""
