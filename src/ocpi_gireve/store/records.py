@@ -1,0 +1,142 @@
+"""What is kept across a restart, as values; knows nothing of databases."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from attrs import field, frozen
+
+from ..types import PartnerEndpoint, PartnerRole, PartyId, Secret
+
+
+class ConnectionState(StrEnum):
+    """Where a connection stands in the credentials handshake."""
+
+    NEW = "NEW"
+    """Created by the operator; no credentials exchanged."""
+    REGISTERED = "REGISTERED"
+    """Both sides hold the other's token."""
+    UNREGISTERED = "UNREGISTERED"
+    """Credentials were deleted by either side; uploads are kept for the next registration."""
+
+
+@frozen(kw_only=True)
+class ConnectionRecord:
+    """One partner platform, as it has to survive a restart.
+
+    Attributes:
+        id: Our name for it, chosen when it is created; it never changes.
+        profile: The name of the partner's profile.
+        origins: The origins (``https://host:port``) that this partner's URLs may have.
+        versions_url: The partner's versions endpoint; None until it is known.
+        version: The OCPI version agreed on; None before a registration.
+        roles: The roles the partner presented.
+        endpoints: What the partner serves in that version.
+        outbound_token: The token that we present to the partner.
+    """
+
+    id: str
+    profile: str
+    origins: tuple[str, ...] = ()
+    state: ConnectionState = ConnectionState.NEW
+    versions_url: str | None = None
+    version: str | None = None
+    roles: tuple[PartnerRole, ...] = ()
+    endpoints: tuple[PartnerEndpoint, ...] = ()
+    outbound_token: Secret | None = None
+
+
+class TokenKind(StrEnum):
+    """What an inbound token opens. (credentials chapter; see the registration explanation)"""
+
+    A = "A"
+    """For the handshake only: versions, version details and credentials."""
+    PENDING = "PENDING"
+    """Sent in our POST, not yet confirmed by its answer; opens everything, since the partner calls back meanwhile."""
+    CURRENT = "CURRENT"
+    """Opens everything."""
+    PREVIOUS = "PREVIOUS"
+    """Replaced by CURRENT, and valid until that was first used or this one expires."""
+
+
+@frozen(kw_only=True)
+class InboundToken:
+    """A token that a partner presents to us; only its digest is kept.
+
+    Attributes:
+        digest: SHA-256 of the token's bytes, 32 bytes.
+        used: Whether a request has come with it.
+        expires: After this moment it opens nothing; None: never.
+    """
+
+    digest: bytes = field(repr=False)
+    connection: str
+    kind: TokenKind
+    used: bool = False
+    expires: datetime | None = None
+
+
+@frozen(kw_only=True)
+class NewUpload:
+    """One upload, ready to be kept: where it goes and what it says, without any URL, token or request id.
+
+    Attributes:
+        connection: The id of the connection.
+        lane: Uploads of one lane leave strictly first in, first out.
+        operation: The operation's id, such as ``2.2.1/LocationsReceiver.put_location``.
+        path: Path and query below the module's endpoint, percent-encoded.
+        sender: Our party that speaks.
+        receiver: The party addressed; None where the version has no routing.
+        correlation_id: The same for every attempt.
+        subject: The object that it is about, such as ``FR*CPO/LOC1``: for the operator's eyes.
+        body: The encoded body.
+    """
+
+    connection: str
+    lane: str
+    operation: str
+    path: str
+    sender: PartyId
+    receiver: PartyId | None
+    correlation_id: str
+    subject: str
+    body: bytes = field(repr=False)
+
+
+class UploadState(StrEnum):
+    """Where an upload stands."""
+
+    QUEUED = "QUEUED"
+    PARKED = "PARKED"
+    """Refused in a way that the same bytes cannot pass; kept for the operator."""
+
+
+@frozen(kw_only=True)
+class Upload(NewUpload):
+    """One upload as the store holds it.
+
+    Attributes:
+        seq: Its number: grows within the store, never used twice, and the order within a lane.
+        created: When it was accepted.
+        attempts: How often it was sent.
+        reason: What the last attempt brought, or why it is parked; empty before the first.
+    """
+
+    seq: int
+    created: datetime
+    state: UploadState = UploadState.QUEUED
+    attempts: int = 0
+    reason: str = ""
+
+
+@frozen(kw_only=True)
+class LaneDepth:
+    """How much waits in one lane."""
+
+    connection: str
+    lane: str
+    queued: int
+    parked: int
+    oldest: datetime | None
+    """When the oldest queued upload was accepted."""

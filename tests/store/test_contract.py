@@ -1,0 +1,524 @@
+"""What every store promises, tested on each of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from attrs import evolve, fields
+
+from ocpi_gireve.errors import StoreError
+from ocpi_gireve.store import MemoryStore, SqliteStore, Store
+from ocpi_gireve.store.records import (
+    ConnectionRecord,
+    ConnectionState,
+    InboundToken,
+    LaneDepth,
+    NewUpload,
+    TokenKind,
+    Upload,
+    UploadState,
+)
+from ocpi_gireve.types import PartyId, Secret
+from tests.store.samples import MORNING, Clock, digest, new_connection, new_upload, registered, token
+
+LANE = "FR*CPO/locations"
+NOT_OPEN = r"^the store is not open$"
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def closed_store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """A store that nobody has opened."""
+    if request.param == "memory":
+        return MemoryStore(now=Clock())
+    return SqliteStore(tmp_path / "ocpi.db", now=Clock())
+
+
+@pytest.fixture
+async def store(closed_store: Store) -> AsyncIterator[Store]:
+    """An empty store, open."""
+    await closed_store.open()
+    yield closed_store
+    await closed_store.close()
+
+
+async def drain(store: Store, lane: str, connection: str = "gireve") -> list[Upload]:
+    """Deliver everything in a lane; return it in the order in which it left."""
+    left: list[Upload] = []
+    while (upload := await store.head(connection, lane)) is not None:
+        left.append(upload)
+        await store.finish_upload(upload.seq)
+    return left
+
+
+class TestConnections:
+    async def test_unknown(self, store: Store) -> None:
+        """A connection that was never saved is None, and has no tokens."""
+        assert await store.connection("gireve") is None
+        assert await store.connections() == []
+        assert await store.tokens("gireve") == []
+
+    @pytest.mark.parametrize("record", [new_connection(), registered()], ids=["new", "registered"])
+    async def test_round_trip(self, store: Store, record: ConnectionRecord) -> None:
+        """A connection comes back with everything it was saved with, or without what it lacked."""
+        await store.save_connection(record, [])
+        assert await store.connection("gireve") == record
+
+    async def test_spelling(self, store: Store) -> None:
+        """Party ids come back in the spelling that the partner uses."""
+        await store.save_connection(registered(), [])
+        found = await store.connection("gireve")
+        assert found is not None
+        assert [str(role.party) for role in found.roles] == ["FR*107", "fr*Abc"]
+        assert [role.role.is_known for role in found.roles] == [True, False]
+
+    async def test_replace(self, store: Store) -> None:
+        """Saving again replaces the whole record and keeps its place."""
+        for name in ("one", "two", "three"):
+            await store.save_connection(registered(name), [])
+        unregistered = evolve(new_connection("one"), state=ConnectionState.UNREGISTERED)
+        await store.save_connection(unregistered, [])
+        assert await store.connections() == [unregistered, registered("two"), registered("three")]
+
+    async def test_ids_keep_case(self, store: Store) -> None:
+        """Our own names of connections are compared as they are written."""
+        await store.save_connection(new_connection("gireve"), [])
+        assert await store.connection("GIREVE") is None
+
+    async def test_outbound_token(self, store: Store) -> None:
+        """The token that we present comes back as a secret, and can be taken away."""
+        await store.save_connection(registered(outbound_token="clé"), [])
+        found = await store.connection("gireve")
+        assert found is not None
+        assert found.outbound_token == Secret("clé")
+        await store.save_connection(evolve(registered(), outbound_token=None), [])
+        found = await store.connection("gireve")
+        assert found is not None
+        assert found.outbound_token is None
+
+
+class TestTokens:
+    async def test_round_trip(self, store: Store) -> None:
+        """Tokens come back in their order, each with everything, and are found by their digest."""
+        tokens = [
+            token("c", used=True),
+            token("b", kind=TokenKind.PREVIOUS, expires=MORNING),
+            token("a", kind=TokenKind.A, expires=MORNING + timedelta(microseconds=1)),
+        ]
+        await store.save_connection(new_connection(), tokens)
+        assert await store.tokens("gireve") == tokens
+        assert [await store.find_token(digest(text)) for text in "cba"] == tokens
+
+    async def test_not_found(self, store: Store) -> None:
+        """A digest that nobody was given is None."""
+        await store.save_connection(new_connection(), [token("a")])
+        assert await store.find_token(digest("b")) is None
+        assert await store.find_token(b"") is None
+
+    async def test_expiry_in_another_zone(self, store: Store) -> None:
+        """An expiry is kept as the instant that it names."""
+        paris = datetime(2026, 3, 1, 9, 0, 0, 250_000, tzinfo=timezone(timedelta(hours=1)))
+        await store.save_connection(new_connection(), [token("a", expires=paris)])
+        found = await store.find_token(digest("a"))
+        assert found is not None
+        assert found.expires == MORNING
+
+    async def test_complete_list(self, store: Store) -> None:
+        """The list given is the whole list: what is not in it opens nothing any more."""
+        await store.save_connection(new_connection(), [token("a", kind=TokenKind.A), token("b")])
+        await store.save_connection(new_connection(), [token("b", used=True), token("c")])
+        assert await store.tokens("gireve") == [token("b", used=True), token("c")]
+        assert await store.find_token(digest("a")) is None
+
+    async def test_another_connections_token(self, store: Store) -> None:
+        """A token of another connection is refused, and nothing is changed."""
+        await store.save_connection(new_connection("one"), [token("a", connection="one")])
+        await store.save_connection(new_connection("two"), [token("b", connection="two")])
+        with pytest.raises(StoreError, match=r"^one of these tokens already belongs to another connection$"):
+            await store.save_connection(
+                registered("two"), [token("c", connection="two"), token("a", connection="two")]
+            )
+        assert await store.connection("two") == new_connection("two")
+        assert await store.tokens("two") == [token("b", connection="two")]
+        assert await store.tokens("one") == [token("a", connection="one")]
+        assert await store.find_token(digest("c")) is None
+
+    @pytest.mark.parametrize(
+        ("tokens", "message"),
+        [
+            ([token("a", connection="other")], "tokens of the connection"),
+            ([evolve(token("a"), digest=b"short")], "32 bytes"),
+            ([token("a"), token("a")], "each token once"),
+            ([token("a", expires=MORNING.replace(tzinfo=None))], "time zone"),
+        ],
+        ids=["connection", "digest", "twice", "zone"],
+    )
+    async def test_impossible(self, store: Store, tokens: list[InboundToken], message: str) -> None:
+        """A list that no connection can have is the caller's mistake, and nothing is changed."""
+        with pytest.raises(ValueError, match=message):
+            await store.save_connection(new_connection(), tokens)
+        assert await store.connections() == []
+
+
+class TestLane:
+    async def test_round_trip(self, store: Store) -> None:
+        """An upload comes back as it was given, with its number and the moment it was accepted."""
+        new = new_upload(receiver=PartyId("FR", "107"), body=bytes(range(256)) * 64)
+        seq = await store.add_upload(new)
+        head = await store.head("gireve", LANE)
+        assert head is not None
+        given = [attribute.name for attribute in fields(NewUpload)]
+        assert [getattr(head, name) for name in given] == [getattr(new, name) for name in given]
+        assert (head.seq, head.created, head.state, head.attempts, head.reason) == (
+            seq,
+            MORNING,
+            UploadState.QUEUED,
+            0,
+            "",
+        )
+        assert (str(head.sender), str(head.receiver)) == ("fr*Cpo", "FR*107")
+
+    async def test_utc(self, store: Store) -> None:
+        """The moment of acceptance is in UTC."""
+        await store.add_upload(new_upload())
+        head = await store.head("gireve", LANE)
+        assert head is not None
+        assert head.created.tzinfo is UTC
+
+    async def test_no_receiver(self, store: Store) -> None:
+        """An upload without a receiver comes back without one."""
+        await store.add_upload(new_upload())
+        head = await store.head("gireve", LANE)
+        assert head is not None
+        assert head.receiver is None
+
+    async def test_an_upload_as_a_new_one(self, store: Store) -> None:
+        """What a store gave out may be added again: it becomes an upload of its own."""
+        await store.add_upload(new_upload())
+        head = await store.head("gireve", LANE)
+        assert head is not None
+        assert await store.add_upload(head) > head.seq
+
+    async def test_first_in_first_out(self, store: Store) -> None:
+        """Uploads leave in the order in which they were added, and their numbers grow."""
+        seqs = [await store.add_upload(new_upload(f"{n}")) for n in range(5)]
+        left = await drain(store, LANE)
+        assert [upload.subject for upload in left] == ["0", "1", "2", "3", "4"]
+        assert [upload.seq for upload in left] == seqs == sorted(set(seqs))
+        assert await store.head("gireve", LANE) is None
+
+    async def test_head_stays(self, store: Store) -> None:
+        """Reading the head does not take it."""
+        await store.add_upload(new_upload("1"))
+        await store.add_upload(new_upload("2"))
+        assert await store.head("gireve", LANE) == await store.head("gireve", LANE)
+
+    async def test_lanes_are_apart(self, store: Store) -> None:
+        """A lane holds what was added to it, under its connection, and nothing else."""
+        await store.add_upload(new_upload("1", lane="a"))
+        await store.add_upload(new_upload("2", lane="b"))
+        await store.add_upload(new_upload("3", lane="a", connection="other"))
+        assert [upload.subject for upload in await drain(store, "a")] == ["1"]
+        assert [upload.subject for upload in await drain(store, "b")] == ["2"]
+        assert [upload.subject for upload in await drain(store, "a", "other")] == ["3"]
+        assert await store.head("gireve", "c") is None
+
+    async def test_attempts(self, store: Store) -> None:
+        """An attempt that did not deliver is counted, its reason kept, and the head stays."""
+        seq = await store.add_upload(new_upload())
+        await store.note_attempt(seq, "HTTP 503")
+        await store.note_attempt(seq, "no answer")
+        head = await store.head("gireve", LANE)
+        assert head is not None
+        assert (head.seq, head.attempts, head.reason) == (seq, 2, "no answer")
+
+    async def test_number_is_not_used_twice(self, store: Store) -> None:
+        """A number that was given out is never given out again, not even the last one."""
+        first = await store.add_upload(new_upload())
+        await store.finish_upload(first)
+        second = await store.add_upload(new_upload())
+        await store.park_upload(second, "refused")
+        await store.discard_upload(second)
+        assert first < second < await store.add_upload(new_upload())
+
+    async def test_finish_from_the_middle(self, store: Store) -> None:
+        """Finishing an upload that is not the head leaves the others in order."""
+        seqs = [await store.add_upload(new_upload()) for _ in range(3)]
+        await store.finish_upload(seqs[1])
+        assert [upload.seq for upload in await drain(store, LANE)] == [seqs[0], seqs[2]]
+
+    async def test_gone(self, store: Store) -> None:
+        """Whatever is said of an upload that is gone changes nothing."""
+        seq = await store.add_upload(new_upload())
+        await store.finish_upload(seq)
+        await store.finish_upload(seq)
+        await store.note_attempt(seq, "late")
+        await store.park_upload(seq, "late")
+        assert not await store.redrive_upload(seq)
+        assert not await store.discard_upload(seq)
+        assert await store.parked("gireve") == []
+        assert await store.lanes() == []
+
+    async def test_unregistering_keeps(self, store: Store) -> None:
+        """Uploads do not depend on what becomes of their connection."""
+        await store.save_connection(registered(), [token("a")])
+        await store.add_upload(new_upload())
+        await store.save_connection(evolve(new_connection(), state=ConnectionState.UNREGISTERED), [])
+        assert len(await drain(store, LANE)) == 1
+
+
+class TestParked:
+    async def test_out_of_the_lane(self, store: Store) -> None:
+        """A parked upload lets the next one pass, and is kept with its reason and its attempts."""
+        first = await store.add_upload(new_upload("1", body=b"kept"))
+        await store.add_upload(new_upload("2"))
+        await store.note_attempt(first, "HTTP 503")
+        await store.park_upload(first, "2001 Invalid parameters")
+        head = await store.head("gireve", LANE)
+        assert head is not None
+        assert head.subject == "2"
+        (parked,) = await store.parked("gireve")
+        assert (parked.seq, parked.state, parked.attempts) == (first, UploadState.PARKED, 1)
+        assert (parked.reason, parked.body) == ("2001 Invalid parameters", b"kept")
+
+    async def test_parked_again(self, store: Store) -> None:
+        """Parking what is parked replaces the reason."""
+        seq = await store.add_upload(new_upload())
+        await store.park_upload(seq, "one")
+        await store.park_upload(seq, "two")
+        assert [(upload.seq, upload.reason) for upload in await store.parked("gireve")] == [(seq, "two")]
+
+    async def test_oldest_first(self, store: Store) -> None:
+        """Parked uploads of all lanes of a connection are listed by age, whenever they were parked."""
+        seqs = [await store.add_upload(new_upload(lane=lane)) for lane in ("a", "b", "a")]
+        other = await store.add_upload(new_upload(connection="other"))
+        for seq in (seqs[2], other, seqs[0], seqs[1]):
+            await store.park_upload(seq, "refused")
+        assert [upload.seq for upload in await store.parked("gireve")] == seqs
+
+    async def test_redrive(self, store: Store) -> None:
+        """A re-driven upload is the last of its lane, under a new number, and keeps everything else."""
+        first = await store.add_upload(new_upload("1", receiver=PartyId("FR", "107"), body=b"kept"))
+        second = await store.add_upload(new_upload("2"))
+        await store.note_attempt(first, "HTTP 503")
+        await store.park_upload(first, "refused")
+        (parked,) = await store.parked("gireve")
+        assert await store.redrive_upload(first)
+        left = await drain(store, LANE)
+        assert [upload.subject for upload in left] == ["2", "1"]
+        assert left[1].seq > second
+        assert left[1] == evolve(parked, seq=left[1].seq, state=UploadState.QUEUED)
+        assert str(left[1].sender) == "fr*Cpo"
+        assert await store.parked("gireve") == []
+
+    async def test_redrive_once(self, store: Store) -> None:
+        """The old number of a re-driven upload names nothing any more."""
+        seq = await store.add_upload(new_upload())
+        await store.park_upload(seq, "refused")
+        assert await store.redrive_upload(seq)
+        assert not await store.redrive_upload(seq)
+        await store.finish_upload(seq)
+        assert len(await drain(store, LANE)) == 1
+
+    async def test_discard(self, store: Store) -> None:
+        """A discarded upload is gone."""
+        seq = await store.add_upload(new_upload())
+        await store.park_upload(seq, "refused")
+        assert await store.discard_upload(seq)
+        assert not await store.discard_upload(seq)
+        assert await store.parked("gireve") == []
+        assert await store.lanes() == []
+
+    async def test_queued_is_not_parked(self, store: Store) -> None:
+        """What is queued can be neither re-driven nor discarded."""
+        seq = await store.add_upload(new_upload())
+        assert not await store.redrive_upload(seq)
+        assert not await store.discard_upload(seq)
+        assert [upload.seq for upload in await drain(store, LANE)] == [seq]
+
+    async def test_finished(self, store: Store) -> None:
+        """An upload that was parked while its delivery was under way can still be finished."""
+        seq = await store.add_upload(new_upload())
+        await store.park_upload(seq, "refused")
+        await store.finish_upload(seq)
+        assert await store.parked("gireve") == []
+
+
+class TestLanes:
+    async def test_empty(self, store: Store) -> None:
+        """A store without uploads has no lanes."""
+        assert await store.lanes() == []
+
+    async def test_depth(self, store: Store) -> None:
+        """Each lane tells how much is queued and parked, and since when its head waits."""
+        for subject, lane, connection in (
+            ("1", "b", "gireve"),
+            ("2", "b", "gireve"),
+            ("3", "a", "other"),
+            ("4", "a", "gireve"),
+            ("5", "b", "gireve"),
+        ):
+            seq = await store.add_upload(new_upload(subject, lane=lane, connection=connection))
+            if subject in "14":
+                await store.park_upload(seq, "refused")
+        second = MORNING + timedelta(seconds=1)
+        third = MORNING + timedelta(seconds=2)
+        assert await store.lanes() == [
+            LaneDepth(connection="gireve", lane="a", queued=0, parked=1, oldest=None),
+            LaneDepth(connection="gireve", lane="b", queued=2, parked=1, oldest=second),
+            LaneDepth(connection="other", lane="a", queued=1, parked=0, oldest=third),
+        ]
+
+    async def test_every_way_out(self, store: Store) -> None:
+        """The counts follow every change, and a lane that is empty again is not listed."""
+        seqs = [await store.add_upload(new_upload()) for _ in range(4)]
+        await store.park_upload(seqs[0], "refused")
+        await store.park_upload(seqs[0], "refused")
+        await store.park_upload(seqs[1], "refused")
+        await store.note_attempt(seqs[2], "HTTP 503")
+        assert [(lane.queued, lane.parked) for lane in await store.lanes()] == [(2, 2)]
+        await store.redrive_upload(seqs[0])
+        assert [(lane.queued, lane.parked) for lane in await store.lanes()] == [(3, 1)]
+        await store.discard_upload(seqs[1])
+        assert [(lane.queued, lane.parked) for lane in await store.lanes()] == [(3, 0)]
+        await drain(store, LANE)
+        assert await store.lanes() == []
+
+
+class TestTogether:
+    async def test_fifo_under_concurrency(self, store: Store) -> None:
+        """Fifty producers at once: each lane keeps the order of its producers, and no number comes twice."""
+
+        async def produce(producer: int) -> list[int]:
+            lane = f"lane {producer % 5}"
+            return [await store.add_upload(new_upload(f"{producer} {n}", lane=lane)) for n in range(10)]
+
+        seqs = await asyncio.gather(*(produce(producer) for producer in range(50)))
+        assert len({seq for row in seqs for seq in row}) == 500
+        for number in range(5):
+            left = await drain(store, f"lane {number}")
+            assert [upload.seq for upload in left] == sorted(upload.seq for upload in left)
+            for producer in range(number, 50, 5):
+                own = [upload for upload in left if upload.subject.split()[0] == f"{producer}"]
+                assert [upload.subject for upload in own] == [f"{producer} {n}" for n in range(10)]
+                assert [upload.seq for upload in own] == seqs[producer]
+
+    async def test_order_of_calls(self, store: Store) -> None:
+        """Calls of one task that are not awaited one by one still take effect in their order."""
+        calls = [asyncio.ensure_future(store.add_upload(new_upload(f"{n}"))) for n in range(100)]
+        seqs = await asyncio.gather(*calls)
+        assert seqs == sorted(seqs)
+        assert [upload.subject for upload in await drain(store, LANE)] == [f"{n}" for n in range(100)]
+
+    async def test_one_failure_among_many(self, store: Store) -> None:
+        """An operation that fails fails alone, whatever it was committed with."""
+        await store.save_connection(new_connection("one"), [token("a", connection="one")])
+        calls: list[Awaitable[object]] = [store.add_upload(new_upload(f"{n}")) for n in range(20)]
+        calls.insert(10, store.save_connection(new_connection("two"), [token("a", connection="two")]))
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert [n for n, result in enumerate(results) if isinstance(result, BaseException)] == [10]
+        assert isinstance(results[10], StoreError)
+        assert [upload.subject for upload in await drain(store, LANE)] == [f"{n}" for n in range(20)]
+
+    async def test_cancelled(self, store: Store) -> None:
+        """A cancelled caller leaves its upload stored once or not at all, and the store at work."""
+        tasks = [asyncio.create_task(store.add_upload(new_upload(f"{n}"))) for n in range(60)]
+        await asyncio.sleep(0)
+        for task in tasks[::3]:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        acknowledged = {result: f"{n}" for n, result in enumerate(results) if isinstance(result, int)}
+        last = await store.add_upload(new_upload("last"))
+        (depth,) = await store.lanes()
+        left = await drain(store, LANE)
+        assert depth.queued == len(left)
+        subjects = [upload.subject for upload in left]
+        assert len(subjects) == len(set(subjects))
+        found = {upload.seq: upload.subject for upload in left}
+        assert acknowledged.items() <= found.items()
+        assert len(acknowledged) >= 40
+        assert left[-1].seq == last
+
+
+async def any_call(store: Store, name: str) -> object:
+    """Call a method of a store with arguments that it accepts."""
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
+        "save_connection": lambda: store.save_connection(new_connection(), []),
+        "connection": lambda: store.connection("gireve"),
+        "connections": store.connections,
+        "tokens": lambda: store.tokens("gireve"),
+        "find_token": lambda: store.find_token(digest("a")),
+        "add_upload": lambda: store.add_upload(new_upload()),
+        "head": lambda: store.head("gireve", LANE),
+        "note_attempt": lambda: store.note_attempt(1, "no answer"),
+        "finish_upload": lambda: store.finish_upload(1),
+        "park_upload": lambda: store.park_upload(1, "refused"),
+        "redrive_upload": lambda: store.redrive_upload(1),
+        "discard_upload": lambda: store.discard_upload(1),
+        "parked": lambda: store.parked("gireve"),
+        "lanes": store.lanes,
+    }
+    return await calls[name]()
+
+
+# Taken from the contract: a method that joins it is tested, or fails here.
+METHODS = sorted({name for name in vars(Store) if not name.startswith("_")} - {"open", "close"})
+
+
+class TestLife:
+    @pytest.mark.parametrize("name", METHODS)
+    async def test_not_open(self, closed_store: Store, name: str) -> None:
+        """Before it is opened, and after it was closed, a store refuses every call."""
+        with pytest.raises(StoreError, match=NOT_OPEN):
+            await any_call(closed_store, name)
+        await closed_store.open()
+        await any_call(closed_store, name)
+        await closed_store.close()
+        with pytest.raises(StoreError, match=NOT_OPEN):
+            await any_call(closed_store, name)
+
+    async def test_open_twice(self, store: Store) -> None:
+        """Opening an open store does nothing."""
+        await store.add_upload(new_upload())
+        await store.open()
+        assert len(await drain(store, LANE)) == 1
+
+    async def test_open_together(self, closed_store: Store) -> None:
+        """Several tasks may open and close one store at once."""
+        await asyncio.gather(*(closed_store.open() for _ in range(5)))
+        await closed_store.add_upload(new_upload())
+        await asyncio.gather(*(closed_store.close() for _ in range(5)))
+
+    async def test_close_twice(self, closed_store: Store) -> None:
+        """Closing a closed store does nothing, and neither does closing one that was never open."""
+        await closed_store.close()
+        await closed_store.open()
+        await closed_store.close()
+        await closed_store.close()
+
+    async def test_open_again(self, closed_store: Store) -> None:
+        """The same store, opened again, holds what it held."""
+        await closed_store.open()
+        await closed_store.save_connection(registered(), [token("a")])
+        seq = await closed_store.add_upload(new_upload())
+        await closed_store.close()
+        await closed_store.open()
+        assert await closed_store.connection("gireve") == registered()
+        assert await closed_store.tokens("gireve") == [token("a")]
+        assert [upload.seq for upload in await drain(closed_store, LANE)] == [seq]
+        assert await closed_store.add_upload(new_upload()) > seq
+        await closed_store.close()
+
+    async def test_close_drains(self, closed_store: Store) -> None:
+        """What was accepted before the closing is kept and acknowledged."""
+        await closed_store.open()
+        tasks = [asyncio.create_task(closed_store.add_upload(new_upload(f"{n}"))) for n in range(50)]
+        await asyncio.sleep(0)
+        await closed_store.close()
+        seqs = await asyncio.gather(*tasks)
+        await closed_store.open()
+        assert [upload.seq for upload in await drain(closed_store, LANE)] == seqs
+        await closed_store.close()

@@ -1,0 +1,836 @@
+"""What only a store in a file promises; the rest is in `test_contract`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from ocpi_gireve.errors import StoreError
+from ocpi_gireve.store import SqliteStore
+from ocpi_gireve.store._writer import Writer, wal_is_safe
+from ocpi_gireve.store.sqlite import SCHEMA
+from ocpi_gireve.types import Secret
+from tests.store.samples import OUTBOUND, new_upload, registered, token
+
+LANE = "FR*CPO/locations"
+NOT_OPEN = r"^the store is not open$"
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
+
+
+class Rot13:
+    """A cipher for tests."""
+
+    def encrypt(self, plain: bytes) -> bytes:
+        return b"\xff" + bytes((byte + 13) % 256 for byte in plain)
+
+    def decrypt(self, stored: bytes) -> bytes:
+        if not stored.startswith(b"\xff"):
+            raise RuntimeError("not encrypted by this cipher")
+        return bytes((byte - 13) % 256 for byte in stored[1:])
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the database is, in a folder of its own."""
+    return tmp_path / "ocpi.db"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[SqliteStore]:
+    """An empty store, open."""
+    store = SqliteStore(path)
+    await store.open()
+    yield store
+    await store.close()
+
+
+def on_disk(path: Path) -> bytes:
+    """All bytes of the database and of whatever lies beside it."""
+    return b"".join(file.read_bytes() for file in sorted(path.parent.iterdir()))
+
+
+def names(path: Path) -> list[str]:
+    """What lies in the folder of the database."""
+    return sorted(file.name for file in path.parent.iterdir())
+
+
+def read(path: Path) -> bytes:
+    """The bytes of a file."""
+    return path.read_bytes()
+
+
+def write(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Make a file of these bytes."""
+    path.write_bytes(data)
+    path.chmod(mode)
+
+
+def move(path: Path, target: Path) -> None:
+    """Give a file another name."""
+    path.rename(target)
+
+
+def sql(path: Path, statement: str) -> list[tuple[object, ...]]:
+    """Run one statement as another program would."""
+    connection = sqlite3.connect(path)
+    try:
+        rows: list[tuple[object, ...]] = connection.execute(statement).fetchall()
+        connection.commit()
+    finally:
+        connection.close()
+    return rows
+
+
+def writer_of(store: SqliteStore) -> Writer:
+    """The writer of an open store."""
+    assert store._writer is not None
+    return store._writer
+
+
+def failing(code: int) -> Callable[[sqlite3.Connection], None]:
+    """An operation that adds a lane and then fails with this code of SQLite."""
+
+    def work(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO lane (connection, name) VALUES ('gireve', 'phantom')")
+        error = sqlite3.OperationalError("as if from SQLite")
+        error.sqlite_errorcode = code
+        raise error
+
+    return work
+
+
+class TestFile:
+    async def test_reopen(self, path: Path) -> None:
+        """Another store on the same file holds everything that the first one held."""
+        first = SqliteStore(path)
+        await first.open()
+        await first.save_connection(registered(), [token("a")])
+        seqs = [await first.add_upload(new_upload(f"{n}")) for n in range(3)]
+        await first.note_attempt(seqs[0], "HTTP 503")
+        await first.park_upload(seqs[1], "refused")
+        before = (await first.head("gireve", LANE), await first.parked("gireve"), await first.lanes())
+        await first.finish_upload(seqs[2])
+        await first.close()
+
+        second = SqliteStore(path)
+        await second.open()
+        assert await second.connections() == [registered()]
+        assert await second.tokens("gireve") == [token("a")]
+        assert (await second.head("gireve", LANE), await second.parked("gireve")) == before[:2]
+        assert await second.add_upload(new_upload()) > seqs[2]
+        assert await second.lanes() == before[2]
+        await second.close()
+
+    @posix
+    async def test_private(self, path: Path) -> None:
+        """Nobody but the owner can open the database, its lock or its journal, whatever they were before."""
+        write(path, b"", mode=0o644)
+        store = SqliteStore(path)
+        await store.open()
+
+        def modes(connection: sqlite3.Connection) -> dict[str, int]:
+            connection.execute("INSERT INTO lane (connection, name) VALUES ('gireve', 'x')")
+            return {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
+
+        found = await writer_of(store).do(modes)
+        assert {"ocpi.db", "ocpi.db.lock"} < set(found)
+        assert set(found.values()) == {0o600}
+        await store.close()
+
+    async def test_nothing_left_beside(self, path: Path) -> None:
+        """A closed store leaves its database and its lock file, and no journal."""
+        store = SqliteStore(path)
+        await store.open()
+        await store.add_upload(new_upload())
+        await store.close()
+        assert names(path) == ["ocpi.db", "ocpi.db.lock"]
+
+    async def test_settings(self, store: SqliteStore) -> None:
+        """What durability and secrecy rest on is switched on."""
+
+        def settings(connection: sqlite3.Connection) -> dict[str, object]:
+            names = (
+                "journal_mode",
+                "synchronous",
+                "secure_delete",
+                "foreign_keys",
+                "fullfsync",
+                "busy_timeout",
+            )
+            return {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names}
+
+        safe = wal_is_safe(sqlite3.sqlite_version_info)
+        assert await writer_of(store).do(settings) == {
+            "journal_mode": "wal" if safe else "delete",
+            "synchronous": 2 if safe else 3,
+            "secure_delete": 1,
+            "foreign_keys": 1,
+            "fullfsync": 1,
+            "busy_timeout": 5000,
+        }
+
+    async def test_from_wal(self, path: Path) -> None:
+        """A file that another SQLite left in WAL mode is taken over."""
+        first = SqliteStore(path)
+        await first.open()
+        await first.add_upload(new_upload())
+        await first.close()
+        assert sql(path, "PRAGMA journal_mode = wal") == [("wal",)]
+        second = SqliteStore(path)
+        await second.open()
+        assert await second.head("gireve", LANE) is not None
+        await second.close()
+
+    @pytest.mark.parametrize("path", ["", ":memory:"])
+    def test_no_file(self, path: str) -> None:
+        """A store without a file is another class."""
+        with pytest.raises(ValueError, match="MemoryStore"):
+            SqliteStore(path)
+
+    async def test_no_folder(self, tmp_path: Path) -> None:
+        """A folder that does not exist is named, and not made."""
+        store = SqliteStore(tmp_path / "none" / "ocpi.db")
+        with pytest.raises(StoreError, match=r"none.ocpi\.db: No such file or directory"):
+            await store.open()
+        assert not (tmp_path / "none").exists()
+
+    async def test_open_after_failure(self, tmp_path: Path) -> None:
+        """A store that could not be opened can be, once the reason is gone."""
+        store = SqliteStore(tmp_path / "late" / "ocpi.db")
+        results = await asyncio.gather(store.open(), store.open(), return_exceptions=True)
+        assert [type(result) for result in results] == [StoreError, StoreError]
+        with pytest.raises(StoreError, match=NOT_OPEN):
+            await store.lanes()
+        (tmp_path / "late").mkdir()
+        await store.open()
+        assert await store.add_upload(new_upload()) == 1
+        await store.close()
+
+
+class TestSchema:
+    async def test_version(self, path: Path, store: SqliteStore) -> None:
+        """The file says what it is and which schema it has."""
+        assert sql(path, "PRAGMA user_version") == [(len(SCHEMA.migrations),)]
+        assert sql(path, "PRAGMA application_id") == [(int.from_bytes(b"OCPI", "big"),)]
+
+    async def test_newer(self, path: Path) -> None:
+        """A file that a newer release wrote is refused and not touched."""
+        first = SqliteStore(path)
+        await first.open()
+        await first.close()
+        sql(path, "PRAGMA user_version = 99")
+        before = read(path)
+        second = SqliteStore(path)
+        with pytest.raises(
+            StoreError, match=r"schema 99, and this release knows \d: a newer release wrote it"
+        ):
+            await second.open()
+        assert read(path) == before
+
+    async def test_another_programs(self, path: Path) -> None:
+        """A database of another program is refused and not touched."""
+        sql(path, "CREATE TABLE upload (id)")
+        before = read(path)
+        with pytest.raises(StoreError, match="belongs to another program"):
+            await SqliteStore(path).open()
+        assert read(path) == before
+
+    async def test_not_a_database(self, path: Path) -> None:
+        """A file that is no database is refused and not touched."""
+        write(path, b"no database " * 1000)
+        with pytest.raises(StoreError, match="the file is not a database") as caught:
+            await SqliteStore(path).open()
+        assert isinstance(caught.value.__cause__, sqlite3.DatabaseError)
+        assert read(path) == b"no database " * 1000
+
+    async def test_migrations_are_one_transaction(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A migration that fails leaves the file as it was."""
+        broken = type(SCHEMA)(SCHEMA.application_id, (*SCHEMA.migrations, ("CREATE TABLE a (id)", "BROKEN")))
+        monkeypatch.setattr("ocpi_gireve.store.sqlite.SCHEMA", broken)
+        with pytest.raises(StoreError):
+            await SqliteStore(path).open()
+        assert sql(path, "SELECT name FROM sqlite_master") == []
+        monkeypatch.undo()
+        store = SqliteStore(path)
+        await store.open()
+        await store.close()
+
+    async def test_migrates(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A file of an older release is brought to the present schema and keeps what it holds."""
+        first = SqliteStore(path)
+        await first.open()
+        await first.add_upload(new_upload())
+        await first.close()
+        newer = type(SCHEMA)(SCHEMA.application_id, (*SCHEMA.migrations, ("CREATE TABLE later (id)",)))
+        monkeypatch.setattr("ocpi_gireve.store.sqlite.SCHEMA", newer)
+        second = SqliteStore(path)
+        await second.open()
+        assert await second.head("gireve", LANE) is not None
+        await second.close()
+        assert sql(path, "PRAGMA user_version") == [(len(SCHEMA.migrations) + 1,)]
+        assert sql(path, "SELECT count(*) FROM later") == [(0,)]
+
+    async def test_plans(self, store: SqliteStore) -> None:
+        """The head of a lane, the parked and the status are found by index, never by reading every upload."""
+
+        def plans(connection: sqlite3.Connection) -> str:
+            from ocpi_gireve.store import sqlite
+
+            rows = [
+                *connection.execute(f"EXPLAIN QUERY PLAN {sqlite._UPLOADS}{sqlite._HEAD}", ("a", "b")),
+                *connection.execute(f"EXPLAIN QUERY PLAN {sqlite._LANES}"),
+                *connection.execute(f"EXPLAIN QUERY PLAN {sqlite._TOKENS} WHERE digest = ?", (b"",)),
+            ]
+            return "\n".join(row[3] for row in rows)
+
+        plan = await writer_of(store).do(plans)
+        assert "SCAN upload" not in plan
+        assert "SCAN token" not in plan
+        assert "TEMP B-TREE" not in plan
+
+
+class TestLock:
+    async def test_second_store(self, path: Path, store: SqliteStore) -> None:
+        """A second store on the file is refused, under whatever name, until the first one is closed."""
+        alias = path.with_name("alias.db")
+        if sys.platform != "win32":
+            alias.symlink_to(path)
+        for second in (SqliteStore(path), SqliteStore(alias if alias.exists() else path)):
+            with pytest.raises(StoreError, match="open already, in another process or in this one"):
+                await second.open()
+        await store.add_upload(new_upload())
+        await store.close()
+        third = SqliteStore(path)
+        await third.open()
+        assert await third.head("gireve", LANE) is not None
+        await third.close()
+
+    async def test_second_process(self, path: Path, store: SqliteStore) -> None:
+        """A second process is refused, and takes over as soon as the first one is dead."""
+        code = """
+import asyncio, sys
+from ocpi_gireve.errors import StoreError
+from ocpi_gireve.store import SqliteStore
+
+async def main():
+    store = SqliteStore(sys.argv[1])
+    try:
+        await store.open()
+    except StoreError as error:
+        print("refused:", error)
+    else:
+        print("open", flush=True)
+        sys.stdin.read()
+
+asyncio.run(main())
+"""
+        command = [sys.executable, "-c", code, str(path)]
+        refused = await asyncio.to_thread(
+            subprocess.run, command, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
+        assert refused.stdout.startswith("refused: ")
+        assert "open already" in refused.stdout
+        await store.close()
+
+        holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: ASYNC220
+        with holder:
+            assert holder.stdin is not None
+            assert holder.stdout is not None
+            assert await asyncio.to_thread(holder.stdout.readline) == "open\n"
+            with pytest.raises(StoreError, match="open already"):
+                await store.open()
+            holder.kill()
+            holder.wait()
+            await store.open()
+            await store.add_upload(new_upload())
+
+    @posix
+    async def test_busy(self, path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Another program that holds the database makes an operation fail, and nothing more."""
+        await writer_of(store).do(lambda connection: connection.execute("PRAGMA busy_timeout = 10"))
+        shell = sqlite3.connect(path, isolation_level=None)
+        shell.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="another program holds the database") as caught:
+            await store.add_upload(new_upload())
+        assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
+        shell.close()
+        await store.add_upload(new_upload())
+
+
+CHILD = """
+import asyncio, os, sys
+from ocpi_gireve.store import SqliteStore
+from ocpi_gireve.store.records import NewUpload
+from ocpi_gireve.types import PartyId
+
+async def produce(store, lane):
+    for n in range(1_000_000):
+        seq = await store.add_upload(NewUpload(
+            connection="gireve", lane=f"lane {lane}", operation="put", path="x", sender=PartyId("FR", "CPO"),
+            receiver=None, correlation_id="c", subject=f"{os.getpid()} {n}", body=b"x" * 700 * (n % 12),
+        ))
+        os.write(1, b"%d\\n" % seq)
+        if n % 3 == 0:
+            await store.park_upload(seq, "refused")
+
+async def main():
+    store = SqliteStore(sys.argv[1])
+    await store.open()
+    await asyncio.gather(*(produce(store, lane) for lane in range(8)))
+
+asyncio.run(main())
+"""
+
+
+class TestDeath:
+    async def test_kill(self, path: Path) -> None:
+        """A process killed at any moment loses nothing that was acknowledged, and the file stays sound."""
+        acknowledged: list[int] = []
+        choose = random.Random(7)
+        for _ in range(5):
+            child = subprocess.Popen([sys.executable, "-c", CHILD, str(path)], stdout=subprocess.PIPE)  # noqa: ASYNC220
+            with child:
+                assert child.stdout is not None
+                first = [
+                    await asyncio.to_thread(child.stdout.readline) for _ in range(choose.randrange(40, 200))
+                ]
+                child.send_signal(signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
+                rest = await asyncio.to_thread(child.stdout.read)
+                # The last line may be cut.
+                lines = [*first, *rest.splitlines(keepends=True)]
+                acknowledged += [int(line) for line in lines if line.endswith(b"\n")]
+            store = SqliteStore(path)
+            await store.open()
+            depths = await store.lanes()
+            await store.close()
+            assert sql(path, "PRAGMA integrity_check") == [("ok",)]
+            assert sql(path, "PRAGMA foreign_key_check") == []
+            stored = {seq for (seq,) in sql(path, "SELECT seq FROM upload")}
+            assert set(acknowledged) <= stored
+            assert sum(depth.queued + depth.parked for depth in depths) == len(stored)
+        assert len(acknowledged) == len(set(acknowledged))
+        for lane in range(8):
+            rows = sql(
+                path,
+                "SELECT subject FROM upload JOIN lane ON lane.id = upload.lane "
+                f"WHERE name = 'lane {lane}' ORDER BY seq",
+            )
+            runs: dict[str, list[int]] = {}
+            for (subject,) in rows:
+                process, number = str(subject).split()
+                runs.setdefault(process, []).append(int(number))
+            assert len(runs) == 5
+            assert all(numbers == list(range(len(numbers))) for numbers in runs.values())
+
+
+class TestSecrecy:
+    async def test_inbound_tokens(self, path: Path, store: SqliteStore) -> None:
+        """No inbound token is ever in the file or its journal: only its digest is."""
+        planted = ["planted-token-aaaaaaaaaaaa", "planted-token-bbbbbbbbbbbb"]
+        await store.save_connection(registered(), [token(planted[0])])
+        await store.save_connection(registered(), [token(planted[0]), token(planted[1])])
+
+        def during(connection: sqlite3.Connection) -> bytes:
+            connection.execute("UPDATE token SET used = 1")
+            return on_disk(path)
+
+        seen = await writer_of(store).do(during)
+        await store.close()
+        for data in (seen, on_disk(path)):
+            assert token(planted[0]).digest in data
+            assert b"planted-token" not in data
+
+    async def test_plaintext(self, path: Path, store: SqliteStore) -> None:
+        """Without a cipher the outbound token is in the file, and gone when it is replaced."""
+        await store.save_connection(registered(), [])
+        await store.close()
+        assert OUTBOUND.encode() in on_disk(path)
+        await store.open()
+        await store.save_connection(registered(outbound_token="another"), [])
+        await store.close()
+        assert OUTBOUND.encode() not in on_disk(path)
+
+    async def test_cipher(self, path: Path) -> None:
+        """With a cipher no outbound token is in the file, and it comes back."""
+        store = SqliteStore(path, cipher=Rot13())
+        await store.open()
+        await store.save_connection(registered(), [])
+        found = await store.connection("gireve")
+        await store.close()
+        assert found == registered()
+        assert OUTBOUND.encode() not in on_disk(path)
+
+    async def test_cipher_later(self, path: Path, store: SqliteStore) -> None:
+        """A cipher may be given later: what stands there in plain text is read, and encrypted when saved."""
+        await store.save_connection(registered(), [])
+        await store.close()
+        later = SqliteStore(path, cipher=Rot13())
+        await later.open()
+        assert await later.connection("gireve") == registered()
+        await later.save_connection(registered(), [])
+        assert await later.connections() == [registered()]
+        await later.close()
+        assert OUTBOUND.encode() not in on_disk(path)
+
+    async def test_without_its_cipher(self, path: Path) -> None:
+        """An encrypted token is never taken for the token itself."""
+        first = SqliteStore(path, cipher=Rot13())
+        await first.open()
+        await first.save_connection(registered(), [])
+        await first.close()
+        second = SqliteStore(path)
+        await second.open()
+        with pytest.raises(StoreError, match="encrypted, and the store was opened without a cipher"):
+            await second.connections()
+        await second.close()
+
+    async def test_another_cipher(self, path: Path) -> None:
+        """A cipher that cannot decrypt a token is a StoreError that does not quote it."""
+
+        class Other(Rot13):
+            def encrypt(self, plain: bytes) -> bytes:
+                return b"\x00" + plain
+
+        first = SqliteStore(path, cipher=Other())
+        await first.open()
+        await first.save_connection(registered(), [])
+        await first.close()
+        second = SqliteStore(path, cipher=Rot13())
+        await second.open()
+        with pytest.raises(StoreError, match="cannot be decrypted") as caught:
+            await second.connection("gireve")
+        assert isinstance(caught.value.__cause__, RuntimeError)
+        assert OUTBOUND not in str(caught.value)
+        await second.close()
+
+    async def test_finished_bodies(self, path: Path, store: SqliteStore) -> None:
+        """Of a finished upload nothing stays in the file: neither the body nor whom it is about."""
+        choose = random.Random(3)
+        seqs: list[int] = []
+        for n in range(60):
+            mark = b"planted body %04d " % n
+            upload = new_upload(f"planted subject {n:04}", body=mark * choose.randrange(1, 600))
+            seqs.append(await store.add_upload(upload))
+        for seq in choose.sample(seqs, 10):
+            await store.park_upload(seq, "planted reason")
+            if choose.random() < 0.5:
+                await store.redrive_upload(seq)
+        await store.close()
+        assert b"planted body" in on_disk(path)
+        await store.open()
+        for upload in (await store.parked("gireve"))[::2]:
+            await store.discard_upload(upload.seq)
+        while (lanes := await store.lanes()) and lanes[0].queued:
+            head = await store.head("gireve", LANE)
+            assert head is not None
+            await store.finish_upload(head.seq)
+        for upload in await store.parked("gireve"):
+            await store.finish_upload(upload.seq)
+        await store.close()
+        assert b"planted" not in on_disk(path)
+
+    async def test_secret_in_no_repr(self, store: SqliteStore) -> None:
+        """A connection read back shows its token to nobody who prints it."""
+        await store.save_connection(registered(), [])
+        found = await store.connection("gireve")
+        assert OUTBOUND not in repr(found)
+        assert found is not None
+        assert found.outbound_token == Secret(OUTBOUND)
+
+    async def test_words(self, path: Path, store: SqliteStore) -> None:
+        """A text that cannot be stored is not quoted by the error, nor by what is chained to it."""
+        await store.add_upload(new_upload())
+        with pytest.raises(StoreError, match="a text is not valid Unicode") as caught:
+            await store.note_attempt(1, "planted \ud800 reason")
+        assert caught.value.__cause__ is None
+        assert "planted" not in repr(caught.value.__context__)
+
+    async def test_failing_cipher(self, store: SqliteStore) -> None:
+        """A cipher that fails, fails the operation, and neither its neighbours nor the thread."""
+
+        class Panic(BaseException):
+            pass
+
+        class Broken(Rot13):
+            def encrypt(self, plain: bytes) -> bytes:
+                raise Panic
+
+        store.cipher = Broken()
+        saved, seq = await asyncio.gather(
+            store.save_connection(registered(), []), store.add_upload(new_upload()), return_exceptions=True
+        )
+        assert isinstance(saved, StoreError)
+        assert "Panic" in str(saved)
+        assert seq == 1
+        assert await store.connections() == []
+
+
+Call = Callable[[SqliteStore], Awaitable[object]]
+
+UNREADABLE: list[tuple[str, Call]] = [
+    ("UPDATE connection SET state = 'planted'", lambda store: store.connections()),
+    ("UPDATE connection SET roles = 'planted'", lambda store: store.connection("gireve")),
+    ("UPDATE connection SET endpoints = '[1]'", lambda store: store.connection("gireve")),
+    ("UPDATE connection SET outbound_token = x'ff'", lambda store: store.connection("gireve")),
+    ("UPDATE token SET kind = 'planted'", lambda store: store.tokens("gireve")),
+    ("UPDATE token SET expires = 'planted'", lambda store: store.find_token(token("a").digest)),
+    ("UPDATE upload SET created = 'planted'", lambda store: store.head("gireve", LANE)),
+    ("UPDATE upload SET created = 'planted'", lambda store: store.lanes()),
+]
+
+
+class TestFailure:
+    async def test_full(self, path: Path, store: SqliteStore) -> None:
+        """A full disk refuses what does not fit, keeps what is there, and still lets uploads go."""
+        seqs = [await store.add_upload(new_upload(f"{n}", body=b"x" * 3000)) for n in range(5)]
+        await writer_of(store).do(lambda connection: connection.execute("PRAGMA max_page_count = 1"))
+        results = await asyncio.gather(
+            store.add_upload(new_upload(body=b"x" * 100_000)),
+            store.note_attempt(seqs[0], "HTTP 503"),
+            store.add_upload(new_upload(body=b"x" * 100_000)),
+            store.finish_upload(seqs[4]),
+            return_exceptions=True,
+        )
+        assert [type(result) for result in results] == [StoreError, type(None), StoreError, type(None)]
+        assert str(results[0]).endswith("ocpi.db: the disk is full")
+        head = await store.head("gireve", LANE)
+        assert head is not None
+        assert (head.seq, head.attempts) == (seqs[0], 1)
+        await writer_of(store).do(lambda connection: connection.execute("PRAGMA max_page_count = 100000"))
+        last = await store.add_upload(new_upload(body=b"x" * 100_000))
+        await store.close()
+        assert sql(path, "SELECT seq FROM upload ORDER BY seq") == [(seq,) for seq in (*seqs[:4], last)]
+        assert sql(path, "PRAGMA integrity_check") == [("ok",)]
+
+    @posix
+    def test_disk_error(self, path: Path) -> None:
+        """A write that the operating system refuses fails the operation; then the file is opened anew."""
+        code = """
+import asyncio, resource, sys
+from ocpi_gireve.errors import StoreError
+from ocpi_gireve.store import SqliteStore
+from tests.store.samples import new_upload
+
+async def main():
+    store = SqliteStore(sys.argv[1])
+    await store.open()
+    await store.add_upload(new_upload("1"))
+    first = store._writer._connection
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        await store.add_upload(new_upload("2", body=b"x" * 5_000_000))
+    except StoreError as error:
+        print(str(error).partition(": ")[2], error.__cause__.sqlite_errorname)
+    print((await store.head("gireve", "FR*CPO/locations")).subject, store._writer._connection is first)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    await store.add_upload(new_upload("3", body=b"x" * 5_000_000))
+    print((await store.lanes())[0].queued)
+    await store.close()
+
+asyncio.run(main())
+"""
+        root = Path(__file__).parents[2]
+        child = subprocess.run(
+            [sys.executable, "-c", code, str(path)],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])},
+        )
+        assert child.stdout.splitlines() == [
+            "the disk could not be read or written SQLITE_IOERR_WRITE",
+            "1 False",
+            "2",
+        ]
+        assert sql(path, "PRAGMA integrity_check") == [("ok",)]
+
+    async def test_failed_fsync(self, path: Path, store: SqliteStore) -> None:
+        """After a failed fsync the whole group fails, nothing of it is kept, and the file is opened anew."""
+        before = writer_of(store)._connection
+        results = await asyncio.gather(
+            store.add_upload(new_upload("1")),
+            writer_of(store).do(failing(sqlite3.SQLITE_IOERR_FSYNC)),
+            store.add_upload(new_upload("2")),
+            return_exceptions=True,
+        )
+        # The first may have been committed alone, before the others were there.
+        assert [type(result) for result in results[1:]] == [StoreError, StoreError]
+        kept = 1 if isinstance(results[0], int) else 0
+        await store.add_upload(new_upload("3"))
+        assert writer_of(store)._connection is not before
+        assert [(lane.lane, lane.queued) for lane in await store.lanes()] == [(LANE, kept + 1)]
+        assert sql(path, "SELECT count(*) FROM lane WHERE name = 'phantom'") == [(0,)]
+
+    async def test_failed_statement(self, store: SqliteStore) -> None:
+        """Any other failure is the operation's own: what it had begun is undone, the connection stays."""
+        before = writer_of(store)._connection
+        with pytest.raises(StoreError, match="the database could not do it"):
+            await writer_of(store).do(failing(sqlite3.SQLITE_ERROR))
+        assert await store.lanes() == []
+        assert writer_of(store)._connection is before
+
+    @posix
+    async def test_file_taken_away(self, path: Path, store: SqliteStore) -> None:
+        """A database that is moved away is missed at once, not silently made anew."""
+        await store.add_upload(new_upload())
+        move(path, path.with_name("moved.db"))
+        if wal_is_safe(sqlite3.sqlite_version_info):
+            pytest.skip("in WAL mode SQLite does not look")
+        with pytest.raises(StoreError, match="its file was moved away"):
+            await store.add_upload(new_upload())
+        with pytest.raises(StoreError, match="No such file"):
+            await store.add_upload(new_upload())
+        assert names(path) == ["moved.db", "ocpi.db.lock"]
+        write(path, b"")
+        with pytest.raises(StoreError, match="the database was replaced while it was open"):
+            await store.add_upload(new_upload())
+        move(path.with_name("moved.db"), path)
+        assert await store.add_upload(new_upload()) == 2
+
+    async def test_damaged(self, path: Path, store: SqliteStore) -> None:
+        """A damaged file makes what touches it fail; the store can still be closed."""
+        for n in range(200):
+            await store.add_upload(new_upload(f"{n}", body=b"x" * 500))
+        await store.close()
+        write(path, read(path)[:4096].ljust(len(read(path)), b"\xee"))
+        await store.open()
+        with pytest.raises(StoreError, match="the database is damaged") as caught:
+            await store.add_upload(new_upload())
+        assert isinstance(caught.value.__cause__, sqlite3.DatabaseError)
+        await store.close()
+
+    @pytest.mark.parametrize(("statement", "call"), UNREADABLE)
+    async def test_unreadable_record(
+        self,
+        path: Path,
+        store: SqliteStore,
+        statement: str,
+        call: Call,
+    ) -> None:
+        """A record that cannot be understood is a StoreError that does not quote it."""
+        await store.save_connection(registered(), [token("a")])
+        await store.add_upload(new_upload())
+        await store.close()
+        sql(path, statement)
+        await store.open()
+        with pytest.raises(StoreError, match=r"^the database is damaged: it holds an? \w+ that") as caught:
+            await call(store)
+        assert caught.value.__cause__ is None
+        assert caught.value.__suppress_context__
+
+
+class TestThread:
+    async def test_ends(self, path: Path) -> None:
+        """Opening starts one thread, and closing ends it; so does a failure to open."""
+        before = threading.active_count()
+        store = SqliteStore(path)
+        await store.open()
+        assert threading.active_count() == before + 1
+        with pytest.raises(StoreError):
+            await SqliteStore(path).open()
+        assert threading.active_count() == before + 1
+        await store.close()
+        assert threading.active_count() == before
+
+    async def test_groups(self, store: SqliteStore) -> None:
+        """Whatever waits together is committed together."""
+        commits: list[str] = []
+        await writer_of(store).do(lambda connection: connection.set_trace_callback(commits.append))
+        await asyncio.gather(*(store.add_upload(new_upload(f"{n}")) for n in range(500)))
+        assert 1 <= commits.count("COMMIT") < 100
+
+    async def test_cancelled_opening(self, path: Path) -> None:
+        """A cancelled opening can be repeated, and closed."""
+        store = SqliteStore(path)
+        opening = asyncio.create_task(store.open())
+        await asyncio.sleep(0)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        await store.open()
+        assert await store.add_upload(new_upload()) == 1
+        await store.close()
+
+    async def test_cancelled_closing(self, path: Path) -> None:
+        """A cancelled closing goes on, and the next opening waits for it."""
+        store = SqliteStore(path)
+        await store.open()
+        adding = asyncio.create_task(store.add_upload(new_upload()))
+        closing = asyncio.create_task(store.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        with pytest.raises(StoreError, match=NOT_OPEN):
+            await store.lanes()
+        assert await adding == 1
+        await store.open()
+        assert len(await store.lanes()) == 1
+        await store.close()
+
+    def test_one_loop_after_another(self, path: Path) -> None:
+        """A store may serve one event loop after another."""
+        store = SqliteStore(path)
+
+        async def use() -> int:
+            await store.open()
+            seq = await store.add_upload(new_upload())
+            await store.close()
+            return seq
+
+        assert [asyncio.run(use()), asyncio.run(use())] == [1, 2]
+
+    def test_forgotten(self, path: Path) -> None:
+        """A store whose event loop ended without closing it can be opened again by the next one."""
+        store = SqliteStore(path)
+
+        async def forget() -> None:
+            await store.open()
+            await store.add_upload(new_upload())
+
+        async def remember() -> int:
+            with pytest.raises(StoreError, match="open in another event loop"):
+                await store.lanes()
+            await store.open()
+            seq = await store.add_upload(new_upload())
+            await store.close()
+            return seq
+
+        asyncio.run(forget())
+        assert asyncio.run(remember()) == 2
+
+    async def test_two_loops(self, store: SqliteStore) -> None:
+        """A second event loop is refused while the first one uses the store."""
+
+        def elsewhere(call: Callable[[], Awaitable[object]]) -> str:
+            async def use() -> None:
+                await call()
+
+            with pytest.raises(StoreError) as caught:
+                asyncio.run(use())
+            return str(caught.value)
+
+        assert await asyncio.to_thread(elsewhere, store.lanes) == "the store is open in another event loop"
+        assert await asyncio.to_thread(elsewhere, store.open) == "the store is open in another event loop"
+
+    def test_host_may_end(self, path: Path) -> None:
+        """A host that ends without closing its store ends."""
+        code = """
+import asyncio, sys
+from ocpi_gireve.store import SqliteStore
+store = SqliteStore(sys.argv[1])
+asyncio.run(store.open())
+"""
+        subprocess.run([sys.executable, "-W", "error", "-c", code, str(path)], check=True, timeout=20)
