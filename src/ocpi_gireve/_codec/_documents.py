@@ -1,0 +1,230 @@
+"""Documents: an object, a list, an answer, a page; which bytes are read as what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar, cast, get_args, get_origin
+
+import msgspec
+from attrs import frozen
+
+from .._model import Model
+from ..errors import DecodeError, Problem
+from ..pagination import Page, Rejected
+from ..types import Json, OcpiEnum
+from ._complete import Unfit, enum_hook, kind_of, read_int
+from ._fast import REFUSED, Reader, read_page
+from ._text import parse_json, require_bytes
+
+T = TypeVar("T")
+M = TypeVar("M", bound=Model)
+
+
+_raw_list: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def decode(data: bytes, cls: type[T]) -> T:
+    """Decode a JSON document into an object of a class, or into a list of them with ``list[cls]``.
+
+    Reading is permissive: an over-long text, an unknown enum value, an empty mandatory list and unknown
+    properties are kept as they came; `validate` tells them. A date without ``Z`` is UTC, null is absent.
+
+    Raises:
+        DecodeError: the document is not JSON, or not such an object; with every problem found.
+        TypeError: the data is not `bytes`.
+    """
+    require_bytes(data)
+    item: Any = cls
+    if get_origin(item) is not list:
+        return cast("T", _value_reader(item)(data))
+    (item,) = get_args(item)
+    expected = f"list of {item.__name__}"
+    read = _value_reader(item)
+    objects: list[Any] = []
+    problems: list[Problem] = []
+    for index, raw in enumerate(_raw_items(data, expected)):
+        try:
+            objects.append(read(raw))
+        except DecodeError as wrong:
+            problems += _moved(wrong.problems, f"/{index}")
+    if problems:
+        raise DecodeError(expected, problems)
+    return cast("T", objects)
+
+
+def _moved(problems: Iterable[Problem], prefix: str) -> list[Problem]:
+    return [Problem(prefix + one.pointer, one.code, one.message, one.reference) for one in problems]
+
+
+def _value_reader(cls: type[Any]) -> Callable[[bytes], Any]:
+    if issubclass(cls, Model):
+        return Reader(cls).read
+    if issubclass(cls, OcpiEnum):
+        return lambda data: _decode_enum(data, cls)
+    raise TypeError(f"expected a model or an enum of OCPI, not {cls.__name__}")
+
+
+def _decode_enum(data: bytes, cls: type[OcpiEnum]) -> OcpiEnum:
+    value = parse_json(data, cls.__name__)
+    try:
+        return cast("OcpiEnum", enum_hook(cls)(value, cls))
+    except Unfit as wrong:
+        problem = Problem("", wrong.code, str(wrong))
+    raise DecodeError(cls.__name__, [problem])
+
+
+def _raw_items(data: bytes, expected: str) -> list[bytes]:
+    try:
+        return [bytes(raw) for raw in _raw_list.decode(data)]
+    except REFUSED:
+        pass
+    value = parse_json(data, expected)
+    raise DecodeError(expected, [Problem("", "type", f"expected a list, found {kind_of(value)}")])
+
+
+class _Payload(msgspec.Struct):
+    """The payload of an envelope, not yet decoded."""
+
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Listing(msgspec.Struct):
+    """The payload of an envelope where it is a list, its items not yet decoded."""
+
+    data: list[msgspec.Raw]
+
+
+_payload: msgspec.json.Decoder[_Payload] = msgspec.json.Decoder(_Payload)
+_listing: msgspec.json.Decoder[_Listing] = msgspec.json.Decoder(_Listing)
+
+
+@frozen
+class Answer:
+    """An OCPI answer whose payload has not been decoded yet. (transport and format, response format)
+
+    Attributes:
+        status_code: The OCPI status code.
+        status_message: The partner's text.
+        data: The payload's bytes; None where there is none.
+    """
+
+    status_code: int
+    status_message: str
+    data: bytes | None
+
+
+def decode_answer(data: bytes) -> Answer:
+    """Open the envelope of an answer.
+
+    Raises:
+        DecodeError: the bytes are not an OCPI envelope with a status code.
+        TypeError: the data is not `bytes`.
+    """
+    require_bytes(data)
+    payload: bytes | None = None
+    try:
+        raw = _payload.decode(data).data
+        payload = None if isinstance(raw, msgspec.UnsetType) else bytes(raw)
+    except REFUSED:
+        pass
+    code, message = _status(_envelope(data, payload or b"", b"null"))
+    return Answer(code, message, None if payload == b"null" else payload)
+
+
+def _status(envelope: Json) -> tuple[int, str]:
+    if not isinstance(envelope, dict):
+        problem = Problem("", "type", f"expected an object, found {kind_of(envelope)}")
+        raise DecodeError("OCPI answer", [problem])
+    try:
+        code = read_int(envelope.get("status_code"))
+    except Unfit as unfit:
+        problem = Problem("/status_code", unfit.code, str(unfit))
+    else:
+        message = envelope.get("status_message")
+        return code, message if isinstance(message, str) else ""
+    raise DecodeError("OCPI answer", [problem])
+
+
+def _envelope(data: bytes, payload: bytes, instead: bytes) -> Json:
+    """Read an answer completely, but for a long payload: that is read item by item, and only once.
+
+    Args:
+        data: The answer.
+        payload: A part of it, whole values in list or object brackets, or the inside of a list.
+        instead: What stands for that part while the rest is read: ``null``, or nothing.
+    """
+    if len(payload) > 1000 and payload[:1] in b"[{":
+        start = data.find(payload[:1000])
+        if data.startswith(payload, start):
+            rest = b"".join((data[:start], instead, data[start + len(payload) :]))
+            envelope = parse_json(rest, "OCPI answer")
+            # Had another part of the answer been the same, the payload would still be there.
+            if isinstance(envelope, dict) and not envelope.get("data"):
+                return envelope
+    return parse_json(data, "OCPI answer")
+
+
+def _listed_items(data: bytes) -> tuple[Json, list[bytes]] | None:
+    """Open an answer with a long list in one go: its envelope and its items; None where it is another."""
+    try:
+        items = [bytes(raw) for raw in _listing.decode(data).data]
+    except REFUSED:
+        return None
+    if len(items) < 2:
+        return None
+    # What separates the first two items separates all: then the list's text need not be read again.
+    first = data.find(items[0][:1000])
+    between = data.find(items[1][:1000], first + len(items[0]))
+    payload = data[first + len(items[0]) : between].join(items)
+    return _envelope(data, payload, b""), items
+
+
+def decode_items(data: bytes, cls: type[M]) -> Iterable[M | Rejected]:
+    """Decode a list item by item, lazily: an item that cannot be read comes as `Rejected`.
+
+    Raises:
+        DecodeError: the bytes are not a list; raised by the first step of the iteration.
+    """
+    require_bytes(data)
+    yield from _read_items(_raw_items(data, f"list of {cls.__name__}"), cls)
+
+
+def _read_items(items: Iterable[bytes], cls: type[M]) -> Iterator[M | Rejected]:
+    read = Reader(cls).read
+    for index, raw in enumerate(items):
+        try:
+            yield read(raw)
+        except DecodeError as wrong:
+            yield Rejected(index=index, raw=raw, problems=wrong.problems)
+
+
+def decode_page(data: bytes, cls: type[M]) -> Page[M]:
+    """Decode a whole answer whose payload is a list of objects.
+
+    An item that cannot be read is kept raw in `Page.rejected`, with its problems, and the others arrive.
+
+    Raises:
+        DecodeError: the bytes are not an OCPI envelope with a list.
+        TypeError: the data is not `bytes`.
+    """
+    require_bytes(data)
+    whole = read_page(data, cls)
+    if whole is not None:
+        return Page(items=whole, total=None)
+    listed = _listed_items(data)
+    if listed is None:
+        answer = decode_answer(data)
+        if answer.data is None:
+            raise DecodeError(f"page of {cls.__name__}", [Problem("/data", "missing", "expected a list")])
+        raws = _raw_items(answer.data, f"page of {cls.__name__}")
+    else:
+        envelope, raws = listed
+        _status(envelope)
+    items: list[M] = []
+    rejected: list[Rejected] = []
+    for item in _read_items(raws, cls):
+        if isinstance(item, Rejected):
+            rejected.append(item)
+        else:
+            items.append(item)
+    return Page(items=items, total=None, rejected=tuple(rejected))

@@ -1,0 +1,432 @@
+"""JSON bytes -> models, fast: generated code that refuses whatever is unusual; it reports no problem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from threading import RLock
+from typing import Annotated, Any, Generic, TypeVar, cast
+
+import msgspec
+
+from .._model import NO_EXTRA, Extra, FieldSpec, Model, field_specs
+from ..types import Json
+from ._complete import from_json, in_utc
+from ._text import MAX_DEPTH, fraction, ordinary, parse_json
+
+M = TypeVar("M", bound=Model)
+
+REFUSED = (msgspec.MsgspecError, ValueError, TypeError, ArithmeticError, RecursionError)
+"""What is raised for bytes that the fast ways do not take; UnicodeDecodeError is a ValueError."""
+
+
+_LARGEST = 2**63 - 1
+_FAST_TYPES: Mapping[str, Any] = {
+    "string": str,
+    "int": Annotated[int, msgspec.Meta(ge=-_LARGEST, le=_LARGEST)],
+    "number": Decimal,
+    "boolean": bool,
+    "datetime": datetime,
+}
+_plain_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=fraction)
+
+
+class _Compiled:
+    """What is generated for one model, each part at its first use.
+
+    Partners send the same further properties again and again. A name seen often is learned: the closed
+    Struct gets a field for it, and documents that hold it take the first way.
+    """
+
+    def __init__(self, cls: type[Model]) -> None:
+        self.cls = cls
+        self.specs = field_specs(cls)
+        self.known = frozenset(spec.name for spec in self.specs)
+        self.fast = all(spec.kind != "any" for spec in self.specs)
+        self.twin = _twin(cls)
+        self.learned: list[str] = []
+        self._seen: dict[str, int] = {}
+        self._structs: dict[tuple[bool, int], Any] = {}
+        self._closed: _Closed | None = None
+        self._open: tuple[Any, _BuildOpen] | None = None
+
+    def saw(self, name: str) -> None:
+        """Count an unknown property, and learn it in time; bounded, whatever a partner sends."""
+        times = self._seen[name] = self._seen.get(name, 0) + 1
+        if times == LEARN_AFTER and len(self.learned) < LEARN_AT_MOST:
+            with _learning:
+                self.learned.append(name)
+                _generation[0] += 1
+        elif len(self._seen) > 16 * LEARN_AT_MOST:
+            self._seen.clear()
+
+    def struct(self, *, closed: bool) -> Any:
+        """Return the Struct with the model's fields; a closed one refuses unknown properties."""
+        key = closed, _generation[0] if closed else 0
+        found = self._structs.get(key)
+        if found is not None:
+            return found
+        fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
+        for spec in self.specs:
+            kind: Any = _FAST_TYPES.get(spec.kind, spec.cls)
+            if spec.kind == "model":
+                kind = compiled_of(cast("type[Model]", spec.cls)).struct(closed=closed)
+            if spec.many:
+                kind = list[kind]
+            if spec.required:
+                fields.append((spec.name, kind))
+            else:
+                fields.append((spec.name, kind | None | msgspec.UnsetType, msgspec.UNSET))
+        learned = {f"learned_{index}": name for index, name in enumerate(self.learned)} if closed else {}
+        fields += [(name, Any, msgspec.UNSET) for name in learned]
+        # Garbage collection need not look at these: they live for one document and hold no cycle.
+        made = msgspec.defstruct(
+            f"_{self.cls.__name__}",
+            fields,
+            forbid_unknown_fields=closed,
+            rename=learned,
+            kw_only=True,
+            gc=False,
+        )
+        if closed:
+            self._structs = {k: v for k, v in self._structs.items() if not k[0]}
+        self._structs[key] = made
+        return made
+
+    @property
+    def closed(self) -> _Closed:
+        """The decoders and the builder of the first way."""
+        if self._closed is None or self._closed.generation != _generation[0]:
+            with _learning:
+                self._closed = _Closed(self)
+        return self._closed
+
+    @property
+    def open(self) -> tuple[Any, _BuildOpen]:
+        """The Struct and the builder of the second way."""
+        if self._open is None:
+            self._open = self.struct(closed=False), _builder(self, closed=False)
+        return self._open
+
+
+class _Closed:
+    """The first way, with the names learned so far."""
+
+    __slots__ = ("build", "decode", "decode_page", "generation")
+
+    def __init__(self, compiled: _Compiled) -> None:
+        struct = compiled.struct(closed=True)
+        items: Any = cast("Any", list)[struct]
+        page = msgspec.defstruct("_Page", [("data", items), *_ENVELOPE], forbid_unknown_fields=True)
+        self.generation = _generation[0]
+        self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(struct, float_hook=fraction).decode
+        self.decode_page: Callable[[bytes], Any] = msgspec.json.Decoder(page, float_hook=fraction).decode
+        self.build: _Build = _builder(compiled, closed=True)
+
+
+LEARN_AFTER = 8
+"""How often an unknown property of a class is seen before it is learned."""
+LEARN_AT_MOST = 16
+"""How many properties of a class are learned, by the whole process."""
+_learning = RLock()
+_generation = [0]
+"""Changes when a name is learned."""
+_ENVELOPE: list[tuple[str, Any] | tuple[str, Any, Any]] = [
+    ("status_code", int),
+    ("status_message", str | None | msgspec.UnsetType, msgspec.UNSET),
+    ("timestamp", str | None | msgspec.UnsetType, msgspec.UNSET),
+]
+_Build = Callable[[Any], tuple[Any, int, int]]
+_BuildOpen = Callable[[Any, Any], tuple[Any, int, int]]
+_cache: dict[type[Model], _Compiled] = {}
+
+
+def compiled_of(cls: type[Model]) -> _Compiled:
+    found = _cache.get(cls)
+    if found is None:
+        found = _cache[cls] = _Compiled(cls)
+    return found
+
+
+def _twin(cls: type[Model]) -> type[Any]:
+    """Make a class laid out like a model whose attributes can be set at the speed of a plain class.
+
+    An object is filled as a twin and then given its real class, with which it is immutable. It is several
+    times faster than going past a frozen class's `__setattr__` for each attribute.
+    """
+    slots: Any = vars(cls)["__slots__"]
+    plain = {name: getattr(object, name) for name in ("__init__", "__setattr__", "__delattr__")}
+    return type(f"_{cls.__name__}", cls.__bases__, {"__slots__": slots, **plain})
+
+
+def _builder(compiled: _Compiled, *, closed: bool) -> Any:
+    """Generate the function that makes a model of its Struct, and says what the text of it must hold.
+
+    It returns the model, the number of properties and the number of commas. The open one is given the same
+    object as plain values too, takes from them what the Struct left out, and uses them up. Nested objects
+    are built in place, in one function: calls would cost as much as the work in them.
+    """
+    source = _Source(closed=closed)
+    source.add_object(compiled, "0", 1)
+    head = "def build(s0):" if closed else "def build(s0, d0):"
+    lines = [head, " unset = UNSET", " inner = [0, 0]", " n = 0", " c = -1", *source.lines]
+    lines.append(" return o0, n + inner[0], n + c + inner[1]")
+    exec("\n".join(lines), source.names)  # noqa: S102 - our own text: field names of our own classes
+    return source.names["build"]
+
+
+class _Source:
+    """The text of a builder.
+
+    Of object ``i``, ``si`` is the Struct, ``di`` the plain values, ``oi`` the model. ``n`` counts properties;
+    ``c`` is how many commas there are beyond one for each: objects and lists have one less than parts.
+    """
+
+    def __init__(self, *, closed: bool) -> None:
+        self.closed = closed
+        self.lines: list[str] = []
+        self.names: dict[str, Any] = {
+            "UNSET": msgspec.UNSET,
+            "UTC": UTC,
+            "utc": in_utc,
+            "number": _fast_number,
+            "NO_EXTRA": NO_EXTRA,
+            "Extra": Extra,
+            "inspect": _inspect,
+            "unknown": _unknown,
+        }
+        self._made = 0
+
+    def add_object(self, compiled: _Compiled, i: str, depth: int) -> None:
+        """Add the lines that leave a finished model in ``oi``."""
+        pad = " " * depth
+        name = compiled.cls.__name__
+        self.names |= {name: compiled.cls, f"twin_{name}": compiled.twin, f"compiled_{name}": compiled}
+        required = sum(spec.required for spec in compiled.specs)
+        count = "n" if self.closed else f"k{i}"
+        self.lines.append(f"{pad}o{i} = twin_{name}()")
+        self.lines.append(f"{pad}n += {required}" if self.closed else f"{pad}k{i} = {required}")
+        for spec in compiled.specs:
+            target, source = f"o{i}.{spec.name}", f"s{i}.{spec.name}"
+            if spec.required:
+                self._add_value(spec, source, target, i, depth)
+                continue
+            empty = "[]" if spec.many else "None"
+            self.lines += [
+                f"{pad}v = {source}",
+                f"{pad}if v is unset: {target} = {empty}",
+                f"{pad}else:",
+                f"{pad} {count} += 1",
+            ]
+            if spec.kind in _MOVED and not spec.many:
+                self.lines.append(f"{pad} {target} = v")
+            else:
+                self.lines += [f"{pad} if v is None: {target} = {empty}", f"{pad} else:"]
+                self._add_value(spec, "v", target, i, depth + 2)
+        if self.closed:
+            self._add_learned(compiled, i, pad)
+        else:
+            self.lines += [
+                f"{pad}z = len(d{i})",
+                f"{pad}n += z",
+                f"{pad}if z == k{i}: o{i}.extra = NO_EXTRA",
+                f"{pad}else: o{i}.extra = unknown(d{i}, compiled_{name}, z - k{i}, inner)",
+            ]
+        self.lines.append(f"{pad}o{i}.__class__ = {name}")
+
+    def _add_learned(self, compiled: _Compiled, i: str, pad: str) -> None:
+        if not compiled.learned:
+            self.lines.append(f"{pad}o{i}.extra = NO_EXTRA")
+            return
+        self.lines.append(f"{pad}e = None")
+        for index, name in enumerate(compiled.learned):
+            self.lines += [
+                f"{pad}v = s{i}.learned_{index}",
+                f"{pad}if v is not unset:",
+                f"{pad} n += 1",
+                f"{pad} if v.__class__ is not str: inspect(v, inner)",
+                f"{pad} if e is None: e = {{{name!r}: v}}",
+                f"{pad} else: e[{name!r}] = v",
+            ]
+        self.lines.append(f"{pad}o{i}.extra = NO_EXTRA if e is None else Extra(e)")
+
+    def _add_value(self, spec: FieldSpec, source: str, target: str, i: str, depth: int) -> None:
+        pad = " " * depth
+        if spec.kind == "model":
+            self._add_models(spec, source, target, i, depth)
+            return
+        if spec.many:
+            if source != "v":
+                self.lines.append(f"{pad}v = {source}")
+            source = "v"
+            self.lines.append(f"{pad}if v: c += len(v) - 1")
+        if spec.kind in _MOVED:
+            value = source
+        elif spec.many:
+            value = f"[{_CONVERTED[spec.kind].format('x')} for x in {source}]"
+        else:
+            value = _CONVERTED[spec.kind].format("v")
+            if source != "v":
+                self.lines.append(f"{pad}v = {source}")
+        self.lines.append(f"{pad}{target} = {value}")
+
+    def _add_models(self, spec: FieldSpec, source: str, target: str, i: str, depth: int) -> None:
+        pad = " " * depth
+        self._made += 1
+        j = str(self._made)
+        compiled = compiled_of(cast("type[Model]", spec.cls))
+        plain = f"d{i}[{spec.name!r}]"
+        if not spec.many:
+            self.lines.append(
+                f"{pad}s{j} = {source}" if self.closed else f"{pad}s{j} = {source}; d{j} = {plain}"
+            )
+            self.add_object(compiled, j, depth)
+            self.lines += [f"{pad}{target} = o{j}", f"{pad}c -= 1"]
+            return
+        loop = f"for s{j} in {source}:" if self.closed else f"for s{j}, d{j} in zip({source}, {plain}):"
+        self.lines += [f"{pad}l{j} = []", pad + loop]
+        self.add_object(compiled, j, depth + 1)
+        self.lines += [f"{pad} l{j}.append(o{j})", f"{pad}{target} = l{j}", f"{pad}if l{j}: c -= 1"]
+
+
+_MOVED = frozenset({"string", "int", "boolean", "enum"})
+"""Kinds whose value msgspec leaves as the model holds it."""
+_CONVERTED: Mapping[str, str] = {
+    "datetime": "{0} if {0}.tzinfo is UTC else utc({0})",
+    "number": "number({0})",
+}
+
+
+def _fast_number(number: Decimal) -> Decimal:
+    if ordinary(number):
+        return number
+    raise ValueError
+
+
+def _unknown(found: dict[str, Json], compiled: _Compiled, left: int, inner: list[int]) -> Extra:
+    """Take the unknown properties out of an object's plain values, and count what is nested in them.
+
+    From the end, where most partners add theirs.
+    """
+    unknown: dict[str, Json] = {}
+    while left:
+        name, value = found.popitem()
+        if name in compiled.known:
+            continue
+        unknown[name] = value
+        left -= 1
+        if value.__class__ is not str:
+            _inspect(value, inner)
+        if not name.isidentifier():
+            _require_countable(name)
+        compiled.saw(name)
+    return Extra(unknown if len(unknown) == 1 else reversed(unknown.items()))
+
+
+def _require_countable(name: str) -> None:
+    if ":" in name or "," in name:
+        raise ValueError
+
+
+def _inspect(value: Json, inner: list[int], left: int = MAX_DEPTH - 8) -> None:
+    """Add the properties and the commas within a value to `inner`, if the value keeps to the limits."""
+    if isinstance(value, dict | list):
+        if not left:
+            raise ValueError
+        inner[1] += len(value) - 1 if value else 0
+        if isinstance(value, dict):
+            inner[0] += len(value)
+            for name in value:
+                _require_countable(name)
+            value = list(value.values())
+        for item in value:
+            _inspect(item, inner, left - 1)
+    elif isinstance(value, int) and not -_LARGEST <= value <= _LARGEST:
+        raise ValueError
+
+
+def _has_only(data: bytes, names: int, commas: int) -> bool:
+    """Tell whether valid JSON text holds so many properties and no more: else one stands there twice.
+
+    Commas are counted first, several times as fast: those within texts can only make them more.
+    """
+    return data.count(b",") == commas or _names_in(data) == names
+
+
+_BETWEEN_NAMES = bytes(byte for byte in range(256) if byte not in b'":,')
+
+
+def _names_in(data: bytes) -> int:
+    """Count the properties in valid JSON text, at all levels, those with ``:`` or ``,`` in their name apart.
+
+    With every other character gone, ``"":`` is a name: what opens and closes a text are neighbours, and what
+    closes one text and opens the next has ``:`` or ``,`` between.
+    """
+    if b"\\" in data:
+        data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    return data.translate(None, _BETWEEN_NAMES).count(b'"":')
+
+
+class Reader(Generic[M]):
+    """Reads the objects of one document, and remembers whether the partner sends more than we know."""
+
+    def __init__(self, cls: type[M]) -> None:
+        self._cls = cls
+        self._compiled = compiled_of(cls)
+        self._more = False
+
+    def read(self, data: bytes) -> M:
+        """Read one object.
+
+        Raises:
+            DecodeError: with every problem.
+        """
+        one: M | None = None
+        if self._compiled.fast:
+            one = None if self._more else self.read_closed(data)
+            if one is None:
+                one = self.read_open(data)
+                self._more = one is not None
+        return from_json(parse_json(data, self._cls.__name__), self._cls) if one is None else one
+
+    def read_closed(self, data: bytes) -> M | None:
+        """Read an object of which every property is known or learned; None for any other."""
+        closed = self._compiled.closed
+        try:
+            one, names, commas = closed.build(closed.decode(data))
+        except REFUSED:
+            return None
+        return cast("M", one) if _has_only(data, names, commas) else None
+
+    def read_open(self, data: bytes) -> M | None:
+        """Read an object whatever further properties it has; None where anything else is unusual."""
+        struct, build = self._compiled.open
+        try:
+            values = _plain_decoder.decode(data)
+            one, names, commas = build(msgspec.convert(values, struct), values)
+        except REFUSED:
+            return None
+        return cast("M", one) if _has_only(data, names, commas) else None
+
+
+def read_page(data: bytes, cls: type[M]) -> list[M] | None:
+    """Read an answer with a list in one go; None where anything in it is unusual."""
+    compiled = compiled_of(cls)
+    if not compiled.fast:
+        return None
+    closed = compiled.closed
+    build = closed.build
+    items: list[M] = []
+    try:
+        page = closed.decode_page(data)
+        names = 2 + (page.status_message is not msgspec.UNSET) + (page.timestamp is not msgspec.UNSET)
+        commas = names - 1 + max(len(page.data) - 1, 0)
+        for struct in page.data:
+            one, its_names, its_commas = build(struct)
+            items.append(one)
+            names += its_names
+            commas += its_commas
+    except REFUSED:
+        return None
+    return items if _has_only(data, names, commas) else None

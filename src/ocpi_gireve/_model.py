@@ -1,0 +1,498 @@
+r"""How a model is declared: an attrs class whose annotations carry the specification's table; knows no JSON.
+
+The annotation is the only place where a field's type, cardinality, length and pattern are written. The
+constructor's checks, the codec, validation, schemas and samples are all derived from `field_specs`.
+
+| table | annotation |
+|---|---|
+| ``CiString(36)``, cardinality 1 | ``Annotated[str, CiString(36)]`` |
+| ``string(255)``, cardinality ? | ``Annotated[str, String(255)] \| None = None`` |
+| ``EVSE``, cardinality * | ``list[EVSE] = field(factory=list["EVSE"])`` |
+| ``Connector``, cardinality + | ``NonEmpty[Connector]`` |
+| ``number``, ``DateTime``, ``int``, ``boolean`` | ``Decimal``, ``datetime``, ``int``, ``bool`` |
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import Enum
+from types import NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    NoReturn,
+    TypeAlias,
+    TypeVar,
+    Union,
+    cast,
+    dataclass_transform,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+import attrs
+from attrs import Attribute, field, frozen
+
+from .errors import InvalidObject, Problem
+from .types import ExtensibleEnum, Json, JsonObject, OcpiEnum
+
+T = TypeVar("T")
+M = TypeVar("M", bound="Model")
+
+
+@frozen
+class String:
+    """``string(n)``: printable text of at most `max_length` characters."""
+
+    max_length: int | None = None
+    regex: str | None = field(default=None, kw_only=True)
+
+
+@frozen
+class CiString(String):
+    """``CiString(n)``: printable ASCII, compared without case."""
+
+
+@frozen
+class Url(String):
+    """``URL``: at most 255 characters."""
+
+    max_length: int | None = 255
+
+
+@frozen
+class Digits:
+    """``int(n)``: at most `max_digits` digits."""
+
+    max_digits: int
+
+
+@frozen
+class Default:
+    """The value that the specification gives an absent field. The attribute stays None: absent is absent."""
+
+    value: bool | int | str
+
+
+@frozen
+class Confidential:
+    """Marks a value that never shows in a repr or a log."""
+
+    kind: Literal["secret", "personal"]
+
+
+SECRET = Confidential("secret")
+PERSONAL = Confidential("personal")
+
+
+@frozen
+class _AtLeastOne:
+    """Cardinality ``+``."""
+
+
+NonEmpty: TypeAlias = Annotated[list[T], _AtLeastOne()]
+"""Cardinality ``+``: a list that is not empty."""
+
+E = TypeVar("E", bound=OcpiEnum)
+_gireve_values: dict[type[OcpiEnum], frozenset[str]] = {}
+
+
+def gireve_values(*values: str) -> Callable[[type[E]], type[E]]:
+    """Mark values of an enum as GIREVE's, not OCPI's."""
+
+    def mark(cls: type[E]) -> type[E]:
+        _gireve_values[cls] = frozenset(values)
+        return cls
+
+    return mark
+
+
+def gireve_values_of(cls: type[OcpiEnum]) -> frozenset[str]:
+    """Return the values that GIREVE adds to an enum."""
+    return _gireve_values.get(cls, frozenset())
+
+
+GIREVE_EXTENSION: Mapping[str, str] = {"extension": "GIREVE"}
+"""Field metadata: the property is GIREVE's, not OCPI's."""
+
+
+class Extra(dict[str, Json]):
+    """The properties of a message that OCPI does not define; read-only."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[type[Extra], tuple[dict[str, Json]]]:
+        return Extra, (dict(self),)
+
+
+def _refuse(_: object, *__: object, **___: object) -> NoReturn:
+    raise TypeError("extra is read-only; attrs.evolve(object, extra={...}) makes a changed copy")
+
+
+for _mutator in ("__setitem__", "__delitem__", "__ior__", "clear", "pop", "popitem", "setdefault", "update"):
+    setattr(Extra, _mutator, _refuse)
+
+NO_EXTRA: JsonObject = Extra()
+
+
+def _read_only(extra: JsonObject, owner: Any) -> JsonObject:
+    if extra.__class__ is not Extra:
+        if not isinstance(extra, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+            raise TypeError(f"extra: expected a mapping, not {type(extra).__name__}")
+        extra = Extra(extra) if extra else NO_EXTRA
+    if extra:
+        cls: type[Model] = owner.__class__
+        known = [spec.name for spec in field_specs(cls) if spec.name in extra]
+        if known:
+            problems = [
+                Problem(f"/{name}", "extra", "expected a field, not a part of extra") for name in known
+            ]
+            raise InvalidObject(cls.__name__, problems)
+    return extra
+
+
+Kind = Literal["string", "int", "number", "boolean", "datetime", "enum", "model", "any"]
+
+
+@frozen(kw_only=True)
+class FieldSpec:
+    """One row of a specification table, read from an annotation.
+
+    Attributes:
+        name: The attribute, and the JSON property.
+        kind: What one value is.
+        text: The rules of a string.
+        cls: The enum or model class.
+        many: Cardinality ``*`` or ``+``.
+        required: Cardinality ``1`` or ``+``.
+        max_digits: Of an ``int(n)``.
+        default: The value that the specification gives an absent field.
+        confidential: Whether the value is a secret or personal.
+        extension: Whose extension the property is; None where OCPI defines it.
+    """
+
+    name: str
+    kind: Kind
+    text: String | None = None
+    cls: type[Any] | None = None
+    many: bool = False
+    required: bool = True
+    max_digits: int | None = None
+    default: bool | int | str | None = None
+    confidential: Confidential | None = None
+    extension: str | None = None
+
+    @property
+    def cardinality(self) -> str:
+        """The sign that the specification's tables use: ``1``, ``?``, ``*`` or ``+``."""
+        if self.many:
+            return "+" if self.required else "*"
+        return "1" if self.required else "?"
+
+    @property
+    def type_name(self) -> str:
+        """The type in the words of the specification."""
+        if self.cls is not None:
+            return self.cls.__name__
+        if self.text is not None:
+            if isinstance(self.text, CiString):
+                return "CiString"
+            return "URL" if isinstance(self.text, Url) else "string"
+        return {"datetime": "DateTime", "any": "any"}.get(self.kind, self.kind)
+
+
+@frozen(kw_only=True, weakref_slot=False)
+class Model:
+    """What every OCPI object has in common.
+
+    Attributes:
+        extra: The properties a partner sent that neither OCPI nor GIREVE defines, kept at the level where
+            they stood and written back unchanged. Read-only and part of equality.
+    """
+
+    reference: ClassVar[str] = ""
+
+    extra: JsonObject = field(default=NO_EXTRA, repr=lambda extra: f"<{len(extra)}>")
+
+
+_SCALARS: dict[Any, Kind] = {
+    str: "string",
+    int: "int",
+    bool: "boolean",
+    Decimal: "number",
+    datetime: "datetime",
+}
+
+
+def _spec(attribute: Attribute[Any], hint: Any) -> FieldSpec:
+    marks: list[Any] = []
+    required = attribute.default is attrs.NOTHING
+    many = False
+    while True:
+        origin = get_origin(hint)
+        if origin is Annotated:
+            hint, *more = get_args(hint)
+            marks.extend(more)
+        elif origin in (Union, UnionType) and NoneType in get_args(hint):
+            (hint,) = (arg for arg in get_args(hint) if arg is not NoneType)
+        elif origin is list:
+            (hint,) = get_args(hint)
+            many = True
+        else:
+            break
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        kind: Kind = "enum"
+    elif isinstance(hint, type) and issubclass(hint, Model):
+        kind = "model"
+    else:
+        kind = _SCALARS.get(hint, "any")
+
+    def mark(cls: type[T]) -> T | None:
+        return next((found for found in marks if isinstance(found, cls)), None)
+
+    digits, default = mark(Digits), mark(Default)
+    return FieldSpec(
+        name=attribute.name,
+        kind=kind,
+        text=mark(String) or (String() if kind == "string" else None),
+        cls=cast("type[Any]", hint) if kind in ("enum", "model") else None,
+        many=many,
+        required=required,
+        max_digits=digits.max_digits if digits else None,
+        default=default.value if default else None,
+        confidential=mark(Confidential),
+        extension=attribute.metadata.get("extension"),
+    )
+
+
+_tables: dict[type[Model], dict[str, FieldSpec]] = {}
+
+
+def _table(cls: type[Model]) -> dict[str, FieldSpec]:
+    found = _tables.get(cls)
+    if found is None:
+        hints = get_type_hints(cls, localns={"Json": object, "JsonObject": object}, include_extras=True)
+        found = _tables[cls] = {
+            attribute.name: _spec(attribute, hints[attribute.name])
+            for attribute in attrs.fields(cls)
+            if attribute.name != "extra"
+        }
+    return found
+
+
+def field_specs(cls: type[Model]) -> tuple[FieldSpec, ...]:
+    """Return the table of a model class, in the order of its declaration, without `extra`."""
+    return tuple(_table(cls).values())
+
+
+def spec_of(cls: type[Model], name: str) -> FieldSpec:
+    """Return one row of a model's table.
+
+    Raises:
+        KeyError: the class has no such field.
+    """
+    return _table(cls)[name]
+
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""Not printable. `str.isprintable` refuses more: the blanks of French typography, the joiners of emoji."""
+
+
+def text_problem(text: str, rule: String) -> tuple[str, str] | None:
+    """Return code and message of the first rule that a text breaks; None where it keeps them all."""
+    if rule.max_length is not None and len(text) > rule.max_length:
+        return "max-length", f"expected at most {rule.max_length} characters, found {len(text)}"
+    if isinstance(rule, CiString):
+        if not (text.isascii() and text.isprintable()):
+            return "charset", "expected printable ASCII only"
+    elif not text.isprintable() and _CONTROL.search(text):
+        return "charset", "expected printable characters only, no line breaks or tabs"
+    if rule.regex is not None and not re.fullmatch(rule.regex, text, re.ASCII):
+        return "regex", f"expected a text that matches {rule.regex}"
+    return None
+
+
+_EXPECTED: dict[Kind, tuple[type[Any], str]] = {
+    "string": (str, "a string"),
+    "int": (int, "an integer"),
+    "number": (Decimal, "a Decimal"),
+    "boolean": (bool, "a bool"),
+    "datetime": (datetime, "a datetime with a time zone"),
+}
+
+
+class _Broken(Exception):
+    """A value broke a rule: the message travels to the place that knows the pointer."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+def _checked_value(spec: FieldSpec, value: Any) -> Any:
+    """Return one value of a field as it is stored, or raise `_Broken`."""
+    found = f"not {type(value).__name__}"
+    if spec.kind == "any":
+        return value
+    if spec.kind == "model":
+        cls = cast("type[Model]", spec.cls)
+        if not isinstance(value, cls):
+            raise _Broken("type", f"expected {_article(cls.__name__)}, {found}")
+        return value
+    if spec.kind == "enum":
+        enum = cast("type[Enum]", spec.cls)
+        if not isinstance(value, str):
+            raise _Broken("type", f"expected {_article(enum.__name__)}, {found}")
+        member = enum(value) if value else None
+        if not isinstance(member, OcpiEnum) or not (member.is_known or isinstance(member, ExtensibleEnum)):
+            raise _Broken("enum", f"expected one of {', '.join(known.value for known in enum)}")
+        return member
+    if spec.kind == "number" and isinstance(value, int) and not isinstance(value, bool):
+        return Decimal(value)
+    expected, words = _EXPECTED[spec.kind]
+    if not isinstance(value, expected) or (isinstance(value, bool) and spec.kind == "int"):
+        raise _Broken("type", f"expected {words}, {found}")
+    if isinstance(value, str) and spec.text is not None:
+        problem = text_problem(value, spec.text)
+        if problem:
+            raise _Broken(*problem)
+    elif isinstance(value, datetime):
+        if value.utcoffset() is None:
+            raise _Broken("datetime", "expected a datetime with a time zone")
+        try:
+            return value.astimezone(UTC)
+        except OverflowError:
+            raise _Broken("datetime", "expected a datetime within the years 1 to 9999 of UTC") from None
+    elif isinstance(value, Decimal):
+        if not value.is_finite() or not -30 <= value.adjusted() <= 30:
+            raise _Broken("number", "expected a finite number of ordinary size")
+    elif spec.max_digits is not None and isinstance(value, int) and len(str(abs(value))) > spec.max_digits:
+        raise _Broken("digits", f"expected at most {spec.max_digits} digits")
+    return value
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'AEIOU' and not noun.startswith('U') else 'a'} {noun}"
+
+
+def checked(cls: type[Model], spec: FieldSpec, value: Any) -> Any:
+    """Return a field's value as it is stored.
+
+    Raises:
+        InvalidObject: it breaks the field's own rules: type, length, characters, pattern, cardinality.
+    """
+    pointer = f"/{spec.name}"
+    try:
+        if value is None and not spec.required:
+            return [] if spec.many else None
+        if not spec.many:
+            return _checked_value(spec, value)
+        if not isinstance(value, list | tuple):
+            raise _Broken("type", f"expected a list, not {type(value).__name__}")
+        if spec.required and not value:
+            raise _Broken("empty", "expected at least one")
+        checked_items: list[Any] = []
+        for index, item in enumerate(cast("Iterable[Any]", value)):
+            pointer = f"/{spec.name}/{index}"
+            checked_items.append(_checked_value(spec, item))
+        return checked_items
+    except _Broken as broken:
+        problem = Problem(pointer, broken.code, str(broken), cls.reference)
+    raise InvalidObject(cls.__name__, [problem])
+
+
+def _plain(spec: FieldSpec) -> Callable[[Any], bool]:
+    """Return the test for values that are stored as they are, for speed; `checked` decides about the rest."""
+    text, cls = spec.text, spec.cls
+    if text is not None and text.regex is None:
+        longest = sys.maxsize if text.max_length is None else text.max_length
+        if isinstance(text, CiString):
+            return lambda v: type(v) is str and len(v) <= longest and v.isascii() and v.isprintable()
+        return lambda v: type(v) is str and len(v) <= longest and v.isprintable()
+    if spec.kind == "model":
+        return lambda v: type(v) is cls
+    if spec.kind == "enum":
+        known = frozenset(cast("type[Enum]", cls))
+        return lambda v: type(v) is cls and v in known
+    if spec.kind == "datetime":
+        return lambda v: type(v) is datetime and v.tzinfo is UTC
+    if spec.kind == "boolean":
+        return lambda v: v is True or v is False
+    if spec.kind == "int":
+        bound = 10 ** (spec.max_digits or 64)
+        return lambda v: type(v) is int and -bound < v < bound
+    return lambda _: False
+
+
+def _checker(name: str) -> Callable[[Any, Any], Any]:
+    """Make the converter of one attribute; its rules are read at the first construction."""
+    spec: FieldSpec | None = None
+    plain: Callable[[Any], bool] = bool
+
+    def check(value: Any, owner: Any) -> Any:
+        cls: type[Model] = owner.__class__
+        nonlocal spec, plain
+        if spec is None:
+            spec = spec_of(cls, name)
+            plain = _plain(spec)
+        if spec.many:
+            if value.__class__ is list and (value or not spec.required) and all(map(plain, value)):
+                return value.copy()
+        elif plain(value) or (value is None and not spec.required):
+            return value
+        return checked(cls, spec, value)
+
+    return check
+
+
+def _masked(value: object) -> str:
+    return "None" if value is None else "***"
+
+
+def _strict(_: type, attributes: list[Attribute[Any]]) -> list[Attribute[Any]]:
+    """Give every field a converter that enforces its own annotation.
+
+    A converter and not a validator: decoding builds objects without calling the constructor, so what a
+    partner sends is read permissively while what we build is checked.
+    """
+    strict: list[Attribute[Any]] = []
+    for attribute in attributes:
+        if attribute.name == "extra":
+            continue
+        confidential = "SECRET" in str(attribute.type) or "PERSONAL" in str(attribute.type)
+        converter = attrs.Converter(_checker(attribute.name), takes_self=True)
+        strict.append(attribute.evolve(converter=converter, repr=_masked if confidential else True))
+    extra = next(attribute for attribute in attributes if attribute.name == "extra")
+    return [*strict, extra.evolve(converter=attrs.Converter(_read_only, takes_self=True))]
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+def model(cls: type[T]) -> type[T]:
+    """Make an OCPI object out of a class: keyword-only, immutable, slotted, checked at construction."""
+    make: Callable[[type[T]], type[T]] = attrs.frozen(
+        kw_only=True, weakref_slot=False, field_transformer=_strict
+    )
+    return make(cls)
+
+
+_set = object.__setattr__
+
+
+def replaced(one: M, changes: Mapping[str, Any]) -> M:
+    """Copy an object with some attributes set as they are, unchecked: for what a partner sent.
+
+    `attrs.evolve` checks every field again and so refuses to copy a partner's over-long name.
+    """
+    cls = type(one)
+    copy = cls.__new__(cls)
+    for attribute in attrs.fields(cls):
+        name = attribute.name
+        _set(copy, name, changes[name] if name in changes else getattr(one, name))
+    return copy

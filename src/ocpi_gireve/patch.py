@@ -1,0 +1,109 @@
+"""Some fields of an object, as PATCH carries them; knows neither operations nor HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Generic, TypeVar, cast
+
+from attrs import frozen
+
+from ._model import Extra, Model, checked, field_specs, replaced, spec_of
+from .errors import InvalidObject, Problem
+from .types import Json, JsonObject
+
+M = TypeVar("M", bound=Model)
+N = TypeVar("N", bound=Model)
+
+
+@frozen(init=False)
+class Patch(Generic[M]):
+    """Some fields of an `M`.
+
+    Attributes:
+        model: The class that is changed.
+        changes: The fields that change, with their new values; None removes an optional field.
+        extra: Properties of the message that OCPI does not define; they are merged into the object's.
+
+    Raises:
+        InvalidObject: a name is not a field of the class, a value breaks the field's rules, or a mandatory
+            field would be removed.
+    """
+
+    model: type[M]
+    changes: Mapping[str, object]
+    extra: JsonObject
+
+    def __init__(self, model: type[M], changes: Mapping[str, object], extra: JsonObject | None = None) -> None:
+        names = {spec.name for spec in field_specs(model)}
+        problems: list[Problem] = []
+        values: dict[str, object] = {}
+        for name, value in changes.items():
+            if name not in names:
+                problems.append(Problem(f"/{name}", "unknown", f"expected a field of {model.__name__}"))
+                continue
+            try:
+                values[name] = checked(model, spec_of(model, name), value)
+            except InvalidObject as wrong:
+                problems += wrong.problems
+        if problems:
+            raise InvalidObject(f"Patch[{model.__name__}]", problems)
+        self._fill(model, values, extra or {})
+
+    @classmethod
+    def received(cls, model: type[M], changes: Mapping[str, object], extra: JsonObject) -> Patch[M]:
+        """Make a patch of values that a partner sent, read permissively as whole objects are."""
+        patch = cls.__new__(cls)
+        patch._fill(model, changes, extra)
+        return patch
+
+    def _fill(self, model: type[M], changes: Mapping[str, object], extra: JsonObject) -> None:
+        object.__setattr__(self, "model", model)
+        object.__setattr__(self, "changes", dict(changes))
+        object.__setattr__(self, "extra", Extra(extra))
+
+    @staticmethod
+    def between(old: N, new: N) -> Patch[N]:
+        """Return what turns `old` into `new`: the fields that differ, and `last_updated` if there is one.
+
+        PATCH requires ``last_updated`` where the object has it. (locations, sessions, tokens chapters)
+        """
+        changes: dict[str, object] = {}
+        for spec in field_specs(type(new)):
+            value = getattr(new, spec.name)
+            if value != getattr(old, spec.name) or spec.name == "last_updated":
+                changes[spec.name] = value
+        extra: dict[str, Json] = {k: v for k, v in new.extra.items() if k not in old.extra or old.extra[k] != v}
+        for name in old.extra:
+            if name not in new.extra:
+                extra[name] = None
+        return Patch.received(type(new), changes, extra)
+
+    def apply_to(self, old: M) -> M:
+        """Return the object with these changes; a list replaces the whole list.
+
+        Raises:
+            InvalidObject: a mandatory field would be removed.
+        """
+        values: dict[str, Any] = {}
+        for spec in field_specs(self.model):
+            if spec.name not in self.changes:
+                continue
+            value = self.changes[spec.name]
+            if value is None and spec.required:
+                problem = Problem(f"/{spec.name}", "missing", f"expected a {spec.type_name}, found null")
+                raise InvalidObject(f"Patch[{self.model.__name__}]", [problem])
+            values[spec.name] = [] if value is None and spec.many else value
+        if self.extra:
+            merged = {**old.extra, **self.extra}
+            values["extra"] = Extra({name: item for name, item in merged.items() if item is not None})
+        return replaced(old, values)
+
+    @property
+    def last_updated(self) -> datetime | None:
+        """When the change happened; None where the message does not say."""
+        return cast("datetime | None", self.changes.get("last_updated"))
+
+    def __repr__(self) -> str:
+        return f"Patch({self.model.__name__}: {', '.join(self.changes)})"
+

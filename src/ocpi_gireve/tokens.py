@@ -1,0 +1,87 @@
+"""Credentials tokens: minting, digests and the Authorization header; knows no store and no connection."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+import secrets
+from collections.abc import Sequence
+from enum import StrEnum
+
+from .errors import Unauthorized
+from .types import Secret
+
+TOKEN_LENGTH = 43
+"""Characters of a minted token: 256 bits, within the 64 that OCPI allows. (credentials chapter)"""
+
+_PARAMETER = re.compile(r"token ([!-~]+)", re.IGNORECASE)
+_TOKEN = re.compile(r"[!-~]{1,64}")
+
+
+class TokenEncoding(StrEnum):
+    """How a token stands in the Authorization header."""
+
+    BASE64 = "base64"
+    """2.2.1: the Base64 of the token."""
+    RAW = "raw"
+    """2.1.1: the token itself."""
+    AUTO = "auto"
+    """Both are tried: where the version is not known yet, or a partner does not keep to its version."""
+
+
+def mint_token() -> Secret:
+    """Make a new token of 256 random bits in URL-safe characters."""
+    return Secret(secrets.token_urlsafe(32))
+
+
+def token_digest(token: Secret) -> bytes:
+    """Return the SHA-256 under which a token is stored and looked up; tokens are random, so it needs no salt."""
+    return hashlib.sha256(token.reveal().encode()).digest()
+
+
+def authorization(token: Secret, encoding: TokenEncoding) -> str:
+    """Return the value of the Authorization header that presents a token."""
+    text = token.reveal()
+    if encoding is TokenEncoding.BASE64:
+        text = base64.b64encode(text.encode()).decode()
+    return f"Token {text}"
+
+
+def _decoded(parameter: str) -> str | None:
+    """Decode canonical Base64; several spellings of one token would be several ways past a check."""
+    try:
+        raw = base64.b64decode(parameter, validate=True)
+    except binascii.Error:
+        return None
+    if base64.b64encode(raw).decode() != parameter:
+        return None
+    # Both samples of the specification encode the token with a line feed after it.
+    text = raw.removesuffix(b"\n")
+    return text.decode() if text.isascii() and _TOKEN.fullmatch(text.decode()) else None
+
+
+def presented_tokens(headers: Sequence[str], encoding: TokenEncoding) -> list[Secret]:
+    """Read the Authorization header into the tokens that it may stand for, likeliest first.
+
+    Args:
+        headers: Every Authorization header of the request.
+        encoding: What the route expects.
+
+    Raises:
+        Unauthorized: there is not exactly one header, or it is not ``Token <value>``; the text does not say which.
+    """
+    if len(headers) == 1 and len(headers[0]) <= 512:
+        found = _PARAMETER.fullmatch(headers[0])
+        if found:
+            parameter = found[1]
+            candidates: list[str | None] = []
+            if encoding is not TokenEncoding.RAW:
+                candidates.append(_decoded(parameter))
+            if encoding is not TokenEncoding.BASE64 and _TOKEN.fullmatch(parameter):
+                candidates.append(parameter)
+            tokens = [Secret(text) for text in candidates if text is not None]
+            if tokens:
+                return tokens
+    raise Unauthorized("expected one header Authorization: Token <credentials token>")

@@ -1,0 +1,69 @@
+"""Credentials, OCPI 2.2.1 credentials: the data types, and no behaviour."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Annotated
+
+from .._model import SECRET, CiString, Model, NonEmpty, String, Url, model
+from ..context import Context
+from ..interface import Interface, delete, get, post, put
+from ..types import Role
+from .locations import BusinessDetails
+from .versions import ModuleID
+
+
+@model
+class CredentialsRole(Model):
+    """One party and the role that a platform speaks for it in."""
+
+    reference = "2.2.1 credentials, CredentialsRole"
+
+    role: Role
+    """Market role."""
+    business_details: BusinessDetails
+    """Who the party is."""
+    party_id: Annotated[str, CiString(3)]
+    """Party id (ISO 15118)."""
+    country_code: Annotated[str, CiString(2)]
+    """ISO 3166 alpha-2 country."""
+
+
+@model
+class Credentials(Model):
+    """How the other side reaches us: the token it must present, and our versions endpoint."""
+
+    reference = "2.2.1 credentials, Credentials"
+
+    token: Annotated[str, String(64, regex=r"[\x21-\x7E]{1,64}"), SECRET]
+    """Secret the other side must present; printable non-blank ASCII."""
+    url: Annotated[str, Url()]
+    """Our versions endpoint."""
+    roles: NonEmpty[CredentialsRole]
+    """Roles this platform provides."""
+
+
+class CredentialsInterface(Interface):
+    """What every platform offers so that others can register. (credentials)"""
+
+    module, role, functional = ModuleID.CREDENTIALS, "", False
+
+    @get("")
+    @abstractmethod
+    async def get_credentials(self, ctx: Context) -> Credentials:
+        """Return the credentials that the caller uses towards this platform."""
+
+    @post("")
+    @abstractmethod
+    async def post_credentials(self, ctx: Context, credentials: Credentials) -> Credentials:
+        """Register: take the caller's credentials and return ours. HTTP 405 when already registered."""
+
+    @put("")
+    @abstractmethod
+    async def put_credentials(self, ctx: Context, credentials: Credentials) -> Credentials:
+        """Replace the caller's credentials and return new ones. HTTP 405 when not registered."""
+
+    @delete("")
+    @abstractmethod
+    async def delete_credentials(self, ctx: Context) -> None:
+        """Unregister. HTTP 405 when not registered."""

@@ -1,0 +1,129 @@
+"""Sessions, OCPI 2.2.1 mod_sessions: the data types, and no behaviour."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated
+
+from attrs import field, frozen
+
+from .._model import PERSONAL, CiString, Default, Model, String, model
+from ..context import Context
+from ..interface import Interface, get, patch, put
+from ..patch import Patch
+from ..types import OcpiEnum
+from .cdrs import AuthMethod, CdrToken, ChargingPeriod
+from .types import Price, ProfileType
+from .versions import InterfaceRole, ModuleID
+
+
+class ChargingPreferencesResponse(OcpiEnum):
+    """What became of the driver's preferences."""
+
+    ACCEPTED = "ACCEPTED"
+    DEPARTURE_REQUIRED = "DEPARTURE_REQUIRED"
+    ENERGY_NEED_REQUIRED = "ENERGY_NEED_REQUIRED"
+    NOT_POSSIBLE = "NOT_POSSIBLE"
+    PROFILE_TYPE_NOT_SUPPORTED = "PROFILE_TYPE_NOT_SUPPORTED"
+
+
+class SessionStatus(OcpiEnum):
+    """The state of a session."""
+
+    ACTIVE = "ACTIVE"
+    COMPLETED = "COMPLETED"
+    INVALID = "INVALID"
+    PENDING = "PENDING"
+    RESERVATION = "RESERVATION"
+
+
+@model
+class Session(Model):
+    """A charging session: one per vehicle and visit; the eMSP sees its progress."""
+
+    reference = "2.2.1 sessions, Session"
+
+    country_code: Annotated[str, CiString(2)]
+    """Country of the owning CPO."""
+    party_id: Annotated[str, CiString(3)]
+    """Id of the owning CPO."""
+    id: Annotated[str, CiString(36)]
+    """Session id in the CPO platform."""
+    start_date_time: datetime
+    """When it became ACTIVE (creation time while PENDING)."""
+    end_date_time: datetime | None = None
+    """When the session was completed."""
+    kwh: Decimal
+    """Energy charged, kWh."""
+    cdr_token: CdrToken
+    """Token that started the session."""
+    auth_method: AuthMethod
+    """How the driver was authenticated; may change."""
+    authorization_reference: Annotated[str, CiString(36), PERSONAL] | None = None
+    """EMSP's authorization reference, last given value; required with the same value when the eMSP gave one (authorize, StartSession, ReserveNow)."""
+    location_id: Annotated[str, CiString(36)]
+    """Location of the session."""
+    evse_uid: Annotated[str, CiString(36)]
+    """EVSE of the session; #NA for an unassigned reservation."""
+    connector_id: Annotated[str, CiString(36)]
+    """Connector of the session; #NA for an unassigned reservation."""
+    meter_id: Annotated[str, String(255)] | None = None
+    """KWh meter id."""
+    currency: Annotated[str, String(3)]
+    """ISO 4217 currency."""
+    charging_periods: list[ChargingPeriod] = field(factory=list[ChargingPeriod])
+    """Periods to compute or verify the cost."""
+    total_cost: Price | None = None
+    """Cost so far; 0 is free, absent is unknown."""
+    status: SessionStatus
+    """Session status."""
+    last_updated: datetime
+    """Last change."""
+
+
+@model
+class ChargingPreferences(Model):
+    """What the driver wants from smart charging."""
+
+    reference = "2.2.1 sessions, ChargingPreferences"
+
+    profile_type: ProfileType
+    """Smart charging profile wanted."""
+    departure_time: datetime | None = None
+    """Expected departure."""
+    energy_need: Decimal | None = None
+    """Energy wanted, kWh."""
+    discharge_allowed: Annotated[bool, Default(False)] | None = None
+    """EV may be discharged."""
+
+
+@frozen
+class SessionRef:
+    """Names a Session of a party."""
+
+    country_code: str
+    party_id: str
+    session_id: str
+
+
+class SessionsReceiver(Interface):
+    """What an eMSP, or a hub, offers so that a CPO can push sessions. (mod_sessions, receiver interface)"""
+
+    module, role = ModuleID.SESSIONS, InterfaceRole.RECEIVER
+
+    @get("{country_code}/{party_id}/{session_id}")
+    @abstractmethod
+    async def get_session(self, ctx: Context, ref: SessionRef) -> Session:
+        """Return the session as this party stores it."""
+
+    @put("{country_code}/{party_id}/{session_id}")
+    @abstractmethod
+    async def put_session(self, ctx: Context, ref: SessionRef, session: Session) -> None:
+        """Create the session, or replace it, its charging periods included."""
+
+    @patch("{country_code}/{party_id}/{session_id}")
+    @abstractmethod
+    async def patch_session(self, ctx: Context, ref: SessionRef, changes: Patch[Session]) -> None:
+        """Change some fields of the session; charging periods given are appended to those there are."""

@@ -1,0 +1,167 @@
+"""Tariffs, OCPI 2.2.1 mod_tariffs: the data types, and no behaviour."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated
+
+from attrs import field
+
+from .._model import GIREVE_EXTENSION, CiString, Model, NonEmpty, String, Url, gireve_values, model
+from ..types import OcpiEnum
+from .locations import EnergyMix
+from .types import DisplayText, Price
+
+_TIME_OF_DAY = r"([0-1][0-9]|2[0-3]):[0-5][0-9]"
+_DATE = r"([12][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+
+
+class DayOfWeek(OcpiEnum):
+    """The days of the week."""
+
+    MONDAY = "MONDAY"
+    TUESDAY = "TUESDAY"
+    WEDNESDAY = "WEDNESDAY"
+    THURSDAY = "THURSDAY"
+    FRIDAY = "FRIDAY"
+    SATURDAY = "SATURDAY"
+    SUNDAY = "SUNDAY"
+
+
+class ReservationRestrictionType(OcpiEnum):
+    """When a tariff element is about a reservation."""
+
+    RESERVATION = "RESERVATION"
+    RESERVATION_EXPIRES = "RESERVATION_EXPIRES"
+
+
+@gireve_values("SESSION_TIME")
+class TariffDimensionType(OcpiEnum):
+    """What a price is for."""
+
+    ENERGY = "ENERGY"
+    FLAT = "FLAT"
+    PARKING_TIME = "PARKING_TIME"
+    TIME = "TIME"
+    SESSION_TIME = "SESSION_TIME"
+
+
+class TariffType(OcpiEnum):
+    """Whom a tariff is for."""
+
+    AD_HOC_PAYMENT = "AD_HOC_PAYMENT"
+    PROFILE_CHEAP = "PROFILE_CHEAP"
+    PROFILE_FAST = "PROFILE_FAST"
+    PROFILE_GREEN = "PROFILE_GREEN"
+    REGULAR = "REGULAR"
+
+
+@model
+class PriceComponent(Model):
+    """The price of one dimension."""
+
+    reference = "2.2.1 tariffs, PriceComponent"
+
+    type: TariffDimensionType
+    """Dimension priced."""
+    price: Decimal
+    """Price per unit excluding VAT."""
+    vat: Decimal | None = None
+    """VAT percentage; absent is not 0."""
+    step_size: int
+    """Billing block (Wh or seconds by type)."""
+
+
+@model
+class TariffRestrictions(Model):
+    """When a tariff element applies; all that are set must hold. Times and dates are local."""
+
+    reference = "2.2.1 tariffs, TariffRestrictions"
+
+    start_time: Annotated[str, String(5, regex=_TIME_OF_DAY)] | None = None
+    """From this local time of day."""
+    end_time: Annotated[str, String(5, regex=_TIME_OF_DAY)] | None = None
+    """Until this local time; wraps past midnight."""
+    start_date: Annotated[str, String(10, regex=_DATE)] | None = None
+    """From this local day, included."""
+    end_date: Annotated[str, String(10, regex=_DATE)] | None = None
+    """Until this local day, excluded."""
+    min_kwh: Decimal | None = None
+    """From this energy, included."""
+    max_kwh: Decimal | None = None
+    """Until this energy, excluded."""
+    min_current: Decimal | None = None
+    """From this current, sum of phases, A."""
+    max_current: Decimal | None = None
+    """Below this current, sum of phases, A."""
+    min_power: Decimal | None = None
+    """From this power, kW."""
+    max_power: Decimal | None = None
+    """Below this power, kW."""
+    min_duration: int | None = None
+    """From this duration, seconds."""
+    max_duration: int | None = None
+    """Below this duration, seconds."""
+    day_of_week: list[DayOfWeek] = field(factory=list[DayOfWeek])
+    """Days the element applies."""
+    reservation: ReservationRestrictionType | None = None
+    """Element prices a reservation (FLAT and TIME only)."""
+
+
+@model
+class TariffElement(Model):
+    """Price components that apply under the same restrictions."""
+
+    reference = "2.2.1 tariffs, TariffElement"
+
+    price_components: NonEmpty[PriceComponent]
+    """Prices of the element."""
+    restrictions: TariffRestrictions | None = None
+    """When the element applies."""
+
+
+@model
+class Tariff(Model):
+    """A price list: the first element whose restrictions match gives the price of each dimension."""
+
+    reference = "2.2.1 tariffs, Tariff"
+
+    country_code: Annotated[str, CiString(2)]
+    """Country of the owning CPO."""
+    party_id: Annotated[str, CiString(3)]
+    """Id of the owning CPO."""
+    id: Annotated[str, CiString(36)]
+    """Tariff id in the CPO platform."""
+    currency: Annotated[str, String(3)]
+    """ISO 4217 currency."""
+    type: TariffType | None = None
+    """For which sessions; all when omitted."""
+    tariff_alt_text: list[DisplayText] = field(factory=list[DisplayText])
+    """Human-readable alternative text."""
+    tariff_alt_url: Annotated[str, Url()] | None = None
+    """Web page about the tariff."""
+    min_price: Price | None = None
+    """A session costs at least this."""
+    max_price: Price | None = None
+    """A session costs at most this."""
+    elements: NonEmpty[TariffElement]
+    """Tariff elements."""
+    start_date_time: datetime | None = None
+    """When the tariff becomes active."""
+    end_date_time: datetime | None = None
+    """When the tariff stops being valid."""
+    energy_mix: EnergyMix | None = None
+    """Energy supplied with the tariff."""
+    last_updated: datetime
+    """Last change."""
+    gireve_id: Annotated[str, String()] | None = field(default=None, metadata=GIREVE_EXTENSION)
+    """IOP's internal id of the object, sent by IOP to a receiver. (GIREVE)"""
+    target_operator_country_code: Annotated[str, CiString(2)] | None = field(
+        default=None, metadata=GIREVE_EXTENSION
+    )
+    """Country of the only eMSP that the tariff is for; set together with target_operator_party_id. (GIREVE)"""
+    target_operator_party_id: Annotated[str, CiString(3)] | None = field(
+        default=None, metadata=GIREVE_EXTENSION
+    )
+    """Id of the only eMSP that the tariff is for; set together with target_operator_country_code. (GIREVE)"""

@@ -1,0 +1,97 @@
+"""Versions, OCPI 2.2.1 version_information_endpoint: the data types, and no behaviour."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Annotated
+
+from .._model import Model, NonEmpty, Url, model
+from ..context import Context
+from ..interface import AT_LINK, Interface, get
+from ..pagination import Link
+from ..types import ExtensibleEnum, OcpiEnum
+
+
+class InterfaceRole(OcpiEnum):
+    """The two sides of a module: the Sender owns the data, the Receiver is sent it."""
+
+    SENDER = "SENDER"
+    RECEIVER = "RECEIVER"
+
+
+class ModuleID(ExtensibleEnum):
+    """The modules; parties may agree on more."""
+
+    CDRS = "cdrs"
+    CHARGINGPROFILES = "chargingprofiles"
+    COMMANDS = "commands"
+    CREDENTIALS = "credentials"
+    HUBCLIENTINFO = "hubclientinfo"
+    LOCATIONS = "locations"
+    SESSIONS = "sessions"
+    TARIFFS = "tariffs"
+    TOKENS = "tokens"
+
+
+class VersionNumber(ExtensibleEnum):
+    """The known versions; later ones do appear in real lists."""
+
+    V2_0 = "2.0"
+    V2_1 = "2.1"
+    V2_1_1 = "2.1.1"
+    V2_2 = "2.2"
+    V2_2_1 = "2.2.1"
+
+
+@model
+class Version(Model):
+    """One version that a platform offers, and where its details are."""
+
+    reference = "2.2.1 versions, Version"
+
+    version: VersionNumber
+    """Version number offered."""
+    url: Annotated[str, Url()]
+    """Where the details of that version are fetched."""
+
+
+@model
+class Endpoint(Model):
+    """Where one module is served."""
+
+    reference = "2.2.1 versions, Endpoint"
+
+    identifier: ModuleID
+    """Module the endpoint belongs to."""
+    role: InterfaceRole
+    """Interface implemented there."""
+    url: Annotated[str, Url()]
+    """Endpoint address."""
+
+
+@model
+class VersionDetails(Model):
+    """What a platform offers in one version."""
+
+    reference = "2.2.1 versions, VersionDetails"
+
+    version: VersionNumber
+    """Version being described."""
+    endpoints: NonEmpty[Endpoint]
+    """Module endpoints available in this version."""
+
+
+class VersionsInterface(Interface):
+    """What every platform offers: its versions, and what it serves in each. (version information endpoint)"""
+
+    module, role, functional = "versions", "", False
+
+    @get(AT_LINK)
+    @abstractmethod
+    async def get_versions(self, ctx: Context, link: Link) -> list[Version]:
+        """Return the versions offered. The URL is exchanged out of band."""
+
+    @get(AT_LINK)
+    @abstractmethod
+    async def get_version_details(self, ctx: Context, link: Link) -> VersionDetails:
+        """Return what is served in one version. The URL stands in the list of versions."""
