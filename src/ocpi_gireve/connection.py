@@ -1,0 +1,403 @@
+"""One partner platform: call its operations, crawl its listings, upload to it; knows no HTTP library."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+from attrs import define, evolve, frozen
+from multidict import CIMultiDict
+
+from ._model import Model
+from ._wire import JSON_TYPE, bind, decode_result, encode_body, path_and_query, put_party, subject
+from .context import Context
+from .dialect import Dialect
+from .errors import BadAnswer, Exchange, NotRegistered, OcpiError, UrlRefused
+from .http.urls import UrlPolicy, same_place
+from .interface import Operation, operation_of
+from .journal import Exchanged, OnExchange
+from .outbox import Outbox
+from .pagination import Link, Page, PageQuery
+from .profile import STREAMS, Profile
+from .store.records import ConnectionRecord, NewUpload, Upload
+from .tokens import TokenEncoding, authorization
+from .transport import HttpRequest, HttpResponse, Transport
+from .types import OcpiEnum, Party, PartyId, Secret
+
+log = logging.getLogger("ocpi_gireve.connection")
+
+P = ParamSpec("P")
+D = TypeVar("D", bound="Model | OcpiEnum | Link | Sequence[Model] | None")
+T = TypeVar("T", bound=Model)
+
+MAX_PAGES = 10_000
+"""The longest crawl, in pages."""
+
+
+@frozen(kw_only=True)
+class Routing:
+    """Who speaks to whom, and as a consequence of what.
+
+    Attributes:
+        sender: Our party; None: our only one.
+        receiver: The party addressed; None: the hub, or the partner's only party.
+        correlation_id: None: a new one for each call.
+    """
+
+    sender: PartyId | None = None
+    receiver: PartyId | None = None
+    correlation_id: str | None = None
+
+
+@define(kw_only=True, eq=False)
+class Wiring:
+    """What a connection is made of; shared by all its views, and changed by the handshake alone."""
+
+    record: ConnectionRecord
+    profile: Profile
+    dialects: Mapping[str, Dialect]
+    transport: Transport
+    parties: Sequence[Party]
+    public_url: str
+    outbox: Outbox
+    on_exchange: OnExchange
+
+    @property
+    def dialect(self) -> Dialect:
+        """The version agreed on.
+
+        Raises:
+            NotRegistered: none is, yet.
+        """
+        found = self.dialects.get(self.record.version or "")
+        if found is None:
+            raise NotRegistered(f"{self.record.id}: not registered; no version is agreed on")
+        return found
+
+    @property
+    def policy(self) -> UrlPolicy:
+        """Which URLs this partner may make us call."""
+        return UrlPolicy(
+            origins=self.record.origins,
+            allow_http_loopback=self.profile.allow_http_loopback,
+            allow_networks=self.profile.allow_networks,
+        )
+
+    def endpoint(self, operation: Operation) -> str:
+        """Return the partner's URL for an operation's module.
+
+        Raises:
+            NotRegistered: the partner does not serve it.
+        """
+        for endpoint in self.record.endpoints:
+            if endpoint.module == operation.module and endpoint.role == operation.role:
+                return endpoint.url
+        role = f" as {operation.role}" if operation.role else ""
+        raise NotRegistered(f"{self.record.id}: the partner does not serve {operation.module}{role}")
+
+
+class Connection:
+    """One partner platform that we exchange messages with.
+
+    Name an operation of one of its interfaces and pass its arguments; `platform.connection()` and
+    `platform.register()` return connections.
+    """
+
+    def __init__(self, wiring: Wiring, routing: Routing | None = None) -> None:
+        self._wiring = wiring
+        self._routing = routing or Routing()
+
+    @property
+    def id(self) -> str:
+        """Our name for the partner."""
+        return self._wiring.record.id
+
+    @property
+    def record(self) -> ConnectionRecord:
+        """Where the connection stands: state, version, the partner's endpoints and roles."""
+        return self._wiring.record
+
+    @property
+    def profile(self) -> Profile:
+        """What kind of partner it is."""
+        return self._wiring.profile
+
+    def routed(
+        self,
+        *,
+        sender: PartyId | None = None,
+        receiver: PartyId | None = None,
+        following: Context | None = None,
+    ) -> Connection:
+        """Return a view of this connection that speaks for another of our parties, or to another of theirs.
+
+        Args:
+            sender: The party of ours that speaks (``OCPI-from-*``).
+            receiver: The party that is addressed (``OCPI-to-*``).
+            following: The request that the calls are a consequence of: they share its correlation id.
+        """
+        changes: dict[str, object] = {}
+        if sender is not None:
+            changes["sender"] = sender
+        if receiver is not None:
+            changes["receiver"] = receiver
+        if following is not None:
+            changes["correlation_id"] = following.correlation_id
+        return Connection(self._wiring, evolve(self._routing, **changes))
+
+    def callback(self, operation: Callable[..., Any], path: str) -> str:
+        """Return an absolute URL of ours for a partner to call, such as a command's ``response_url``.
+
+        Args:
+            operation: The operation that will be called there; its target is a `Link`.
+            path: What tells the calls apart, such as ``START_SESSION/17``; the handler gets it as its `Link`.
+
+        Raises:
+            TypeError: the operation's URL is not ours to choose.
+        """
+        declared = self._declared(operation)
+        if not declared.at_link:
+            raise TypeError(f"{declared.id}: its URL is fixed by the specification")
+        endpoint = self._wiring.dialect.endpoint_path(declared.interface)
+        return f"{self._wiring.public_url}/{endpoint}/{path}"
+
+    async def call(
+        self,
+        operation: Callable[Concatenate[Any, Context, P], Coroutine[Any, Any, D]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> D:
+        """Ask the partner to carry out an operation, now, and return what it answers.
+
+        ``await iop.call(v221.LocationsReceiver.put_location, ref, location)``
+
+        Raises:
+            StatusError: the partner answered an OCPI status other than success; a subclass names it.
+            BadAnswer: the answer is not OCPI.
+            NoAnswer: no complete answer came; `NotSent` where the request did not even leave.
+            NotRegistered: there are no credentials, or the partner does not serve the module.
+            UrlRefused: a `Link` leads where this partner's tokens must not go.
+            TypeError: the operation belongs to another version, or its arguments do not fit.
+        """
+        declared = self._declared(operation)
+        target, body = bind(declared, args, kwargs)
+        result = await self._ask(declared, self._url(declared, target), body)
+        return cast("D", result)
+
+    def crawl(
+        self,
+        operation: Callable[[Any, Context, PageQuery], Coroutine[Any, Any, Page[T]]],
+        query: PageQuery | None = None,
+    ) -> AsyncIterator[T]:
+        """Iterate over all objects of a listing, page by page.
+
+        Items that cannot be read are logged and left out; `pages` gives them too.
+
+        Raises:
+            UrlRefused: a page's ``Link`` leads elsewhere than to the partner's own endpoint.
+            BadAnswer: the pages run in a circle, or there are more than `MAX_PAGES`.
+            OcpiError: as for `call`.
+        """
+        return self._crawl(self._declared(operation), query or PageQuery())
+
+    def pages(
+        self,
+        operation: Callable[[Any, Context, PageQuery], Coroutine[Any, Any, Page[T]]],
+        query: PageQuery | None = None,
+    ) -> AsyncIterator[Page[T]]:
+        """Iterate over the pages of a listing, with their totals and the items that could not be read."""
+        return cast("AsyncIterator[Page[T]]", self._pages(self._declared(operation), query or PageQuery()))
+
+    async def upload(
+        self,
+        operation: Callable[Concatenate[Any, Context, P], Coroutine[Any, Any, Link | None]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> int:
+        """Keep a message and deliver it, first in first out, however long the partner is down.
+
+        When it returns, the message is in the store: a crash does not lose it. Messages of one lane (our
+        party, and locations, tariffs, tokens, or sessions and CDRs together) leave in the order in which they
+        were uploaded.
+
+        Returns:
+            The upload's number in the store.
+
+        Raises:
+            StoreError: the store could not keep it; nothing is uploaded.
+            TypeError: the operation only reads, its URL is the partner's, or its arguments do not fit.
+        """
+        declared = self._declared(operation)
+        if declared.http_method == "GET" or declared.at_link or declared.module not in STREAMS:
+            raise TypeError(f"{declared.id}: only what is sent to a fixed place can be uploaded")
+        target, body = bind(declared, args, kwargs)
+        sender = self._sender()
+        upload = NewUpload(
+            connection=self.id,
+            lane=f"{sender.key}/{STREAMS[declared.module]}",
+            operation=f"{self._wiring.dialect.version}/{declared.id}",
+            path=path_and_query(declared, target),
+            sender=sender,
+            receiver=self._receiver(),
+            correlation_id=self._routing.correlation_id or str(uuid.uuid4()),
+            subject=subject(declared, target, body),
+            body=encode_body(declared, body),
+        )
+        return await self._wiring.outbox.enqueue(upload)
+
+    async def deliver(self, upload: Upload) -> HttpResponse:
+        """Make one attempt at an upload, to where the partner serves its module now.
+
+        Raises:
+            NotRegistered: there are no credentials, or the partner does not serve the module, or speaks
+                another version than the upload was written for.
+            OcpiError: as for `call`, except that any answer at all is returned.
+        """
+        version, _, name = upload.operation.partition("/")
+        dialect = self._wiring.dialect
+        declared = dialect.operation(name)
+        if version != dialect.version or declared is None:
+            raise NotRegistered(f"{self.id}: the upload is OCPI {version}, the connection {dialect.version}")
+        view = Connection(
+            self._wiring,
+            Routing(sender=upload.sender, receiver=upload.receiver, correlation_id=upload.correlation_id),
+        )
+        url = _joined(self._wiring.endpoint(declared), upload.path)
+        response, _ = await view._send(declared, url, upload.body)
+        return response
+
+    def _declared(self, operation: Callable[..., Any]) -> Operation:
+        declared = operation_of(operation)
+        dialect = self._wiring.dialect
+        if not dialect.offers(declared):
+            raise TypeError(f"{declared.id} is not an operation of OCPI {dialect.version}, which {self.id} speaks")
+        return declared
+
+    def _url(self, operation: Operation, target: object) -> str:
+        if isinstance(target, Link):
+            return str(self._wiring.policy.check(target.url, operation.id))
+        return _joined(self._wiring.endpoint(operation), path_and_query(operation, target))
+
+    def _sender(self) -> PartyId:
+        if self._routing.sender is not None:
+            return self._routing.sender
+        ours = {party.id for party in self._wiring.parties}
+        if len(ours) != 1:
+            raise TypeError(f"{self.id}: we speak for several parties; name one with routed(sender=...)")
+        return ours.pop()
+
+    def _receiver(self) -> PartyId | None:
+        if self._routing.receiver is not None:
+            return self._routing.receiver
+        if self._wiring.profile.hub is not None:
+            return self._wiring.profile.hub
+        theirs = {role.party for role in self._wiring.record.roles}
+        return theirs.pop() if len(theirs) == 1 else None
+
+    async def _ask(self, operation: Operation, url: str, body: object) -> object:
+        response, exchange = await self._send(operation, url, encode_body(operation, body))
+        return decode_result(operation, response, exchange)
+
+    async def _send(self, operation: Operation, url: str, body: bytes) -> tuple[HttpResponse, Exchange]:
+        wiring = self._wiring
+        token = wiring.record.outbound_token
+        if token is None:
+            raise NotRegistered(f"{self.id}: no token to present; register first")
+        headers = CIMultiDict[str]()
+        if wiring.dialect.routing and operation.interface.functional:
+            put_party(headers, "from", self._sender())
+            put_party(headers, "to", self._receiver())
+        return await send(
+            wiring,
+            operation,
+            url,
+            body,
+            token=token,
+            encoding=wiring.dialect.token_encoding,
+            headers=headers,
+            correlation_id=self._routing.correlation_id,
+        )
+
+    async def _crawl(self, operation: Operation, query: PageQuery) -> AsyncIterator[Any]:
+        async for page in self._pages(operation, query):
+            for item in page.rejected:
+                problems = "; ".join(str(problem) for problem in item.problems[:3])
+                log.warning("%s: %s: item %d cannot be read: %s", operation.id, self.id, item.index, problems)
+            for item in page.items:
+                yield item
+
+    async def _pages(self, operation: Operation, query: PageQuery) -> AsyncIterator[Page[Any]]:
+        endpoint = self._wiring.endpoint(operation)
+        url = _joined(endpoint, path_and_query(operation, query))
+        seen: set[str] = set()
+        while True:
+            seen.add(url)
+            page = cast("Page[Any]", await self._ask(operation, url, None))
+            yield page
+            if page.next is None:
+                return
+            url = str(self._wiring.policy.check(page.next.url, "Link"))
+            if not same_place(url, endpoint):
+                raise UrlRefused("Link", f"expected the next page of {operation.module} at the partner's endpoint")
+            if url in seen or len(seen) >= MAX_PAGES:
+                reason = "answered pages that run in a circle" if url in seen else "answered too many pages"
+                raise BadAnswer(f"{self.id}: {operation.id}: {reason}", http_status=200)
+
+
+async def send(
+    wiring: Wiring,
+    operation: Operation,
+    url: str,
+    body: bytes,
+    *,
+    token: Secret,
+    encoding: TokenEncoding,
+    headers: CIMultiDict[str],
+    correlation_id: str | None,
+) -> tuple[HttpResponse, Exchange]:
+    """Carry out one exchange with a partner and report it, whatever its end."""
+    request_id = str(uuid.uuid4())
+    correlation_id = correlation_id or str(uuid.uuid4())
+    headers["Authorization"] = authorization(token, encoding)
+    headers["X-Request-ID"] = request_id
+    headers["X-Correlation-ID"] = correlation_id
+    if body:
+        headers["Content-Type"] = JSON_TYPE
+    request = HttpRequest(method=operation.http_method, url=url, headers=headers, body=body)
+    exchange = Exchange(operation.name, wiring.record.id, request_id)
+    began = time.perf_counter()
+    status, error = None, ""
+    try:
+        response = await wiring.transport.send(request, timeout=wiring.profile.timeout)
+        status = response.status
+    except OcpiError as failed:
+        error = type(failed).__name__
+        failed.exchange = exchange
+        raise
+    finally:
+        wiring.on_exchange(
+            Exchanged(
+                direction="out",
+                partner=wiring.record.id,
+                operation=operation.id,
+                http_status=status,
+                seconds=time.perf_counter() - began,
+                request_id=request_id,
+                correlation_id=correlation_id,
+                error=error,
+            )
+        )
+    return response, evolve(exchange, http_status=response.status)
+
+
+def _joined(endpoint: str, path: str) -> str:
+    """Join an endpoint and what follows with exactly one slash, keeping a query that the endpoint has."""
+    base, mark, fixed = endpoint.partition("?")
+    path, _, query = path.partition("?")
+    url = base.rstrip("/") + path if path else base
+    queries = "&".join(part for part in (fixed if mark else "", query) if part)
+    return f"{url}?{queries}" if queries else url
+

@@ -1,0 +1,65 @@
+"""What the type checkers must accept, and the mistakes that both must report.
+
+Each mistake carries an ignore; both checkers also report an ignore that is not needed, so a mistake that
+went unnoticed fails the check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import assert_type
+
+from ocpi_gireve import Connection, Context, Link, Page, PageQuery, Patch, v221
+
+
+async def uses(
+    iop: Connection,
+    ctx: Context,
+    location: v221.Location,
+    evse: v221.EVSE,
+    session: v221.Session,
+    cdr: v221.CDR,
+    command: v221.StartSession,
+) -> None:
+    """Accept every kind of operation, and know what each returns."""
+    ref = v221.LocationRef("FR", "CPO", "L1")
+    evse_ref = v221.EvseRef("FR", "CPO", "L1", "E1")
+    token = v221.OwnTokenRef("0102030405060708")
+    assert_type(await iop.call(v221.LocationsReceiver.get_location, ref), v221.Location)
+    assert_type(await iop.call(v221.TokensSender.authorize, token), v221.AuthorizationInfo)
+    assert_type(await iop.call(v221.CommandsReceiver.start_session, command), v221.CommandResponse)
+    assert_type(await iop.call(v221.CdrsReceiver.post_cdr, cdr), Link)
+    assert_type(Patch.between(evse, evse), Patch[v221.EVSE])
+    assert_type(iop.crawl(v221.LocationsSender.list_locations), AsyncIterator[v221.Location])
+    assert_type(iop.pages(v221.LocationsSender.list_locations, PageQuery()), AsyncIterator[Page[v221.Location]])
+    await iop.call(v221.LocationsReceiver.put_location, ref, location=location)
+    assert_type(await iop.upload(v221.LocationsReceiver.put_location, ref, location), int)
+    assert_type(await iop.upload(v221.LocationsReceiver.patch_evse, evse_ref, Patch.between(evse, evse)), int)
+    assert_type(await iop.upload(v221.CdrsReceiver.post_cdr, cdr), int)
+    await iop.routed(following=ctx).upload(
+        v221.SessionsReceiver.put_session, v221.SessionRef("FR", "CPO", "S1"), session
+    )
+
+
+async def mistakes(iop: Connection, location: v221.Location, evse: v221.EVSE) -> None:
+    """Report each of these lines."""
+    ref = v221.LocationRef("FR", "CPO", "L1")
+    own = v221.OwnLocationRef("L1")
+    await iop.call(v221.LocationsReceiver.put_location, ref, evse)  # type: ignore[arg-type]  # wrong body
+    await iop.call(v221.LocationsReceiver.put_location, "L1", location)  # type: ignore[arg-type]  # wrong target
+    await iop.call(v221.LocationsReceiver.put_location, ref)  # type: ignore[call-arg]  # no body
+    await iop.call(v221.LocationsReceiver.put_location, ref, place=location)  # type: ignore[call-arg]  # no such name
+    await iop.call(v221.LocationsSender.list_locations, PageQuery())  # type: ignore[type-var]  # a listing is crawled
+    await iop.call(v221.LocationsReceiver.patch_evse, ref, Patch.between(location, location))  # type: ignore[arg-type]  # a patch of another class
+    await iop.upload(v221.LocationsReceiver.get_location, ref)  # type: ignore[arg-type]  # a read is not an upload
+    await iop.upload(v221.LocationsSender.get_location, own)  # type: ignore[arg-type]  # a read is not an upload
+    iop.crawl(v221.LocationsReceiver.get_location)  # type: ignore[arg-type]  # not a listing
+    v221.Connector(id="1", standard="CHADEMO")  # type: ignore[call-arg, arg-type]  # fields are missing, and text is not an enum
+    location.name = "Other"  # type: ignore[misc]  # immutable
+
+
+class Locations(v221.LocationsSender):
+    """An override must keep the declaration's types."""
+
+    async def list_locations(self, ctx: Context, query: PageQuery) -> Page[v221.EVSE]:  # type: ignore[override]  # wrong item
+        raise NotImplementedError
