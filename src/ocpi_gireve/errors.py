@@ -27,6 +27,7 @@ OcpiError
 ├── BadAnswer                   an answer that is not OCPI at all
 ├── NoAnswer                    no complete answer arrived
 │   └── NotSent                      not one byte of the request left
+│       └── NotTrusted                   TLS did not vouch for the partner
 ├── UrlRefused                  a URL that must not be called
 ├── NotRegistered               the connection has no credentials, or not the endpoint
 ├── RegistrationFailed          the handshake did not come to its end
@@ -360,6 +361,10 @@ class NoAnswer(OcpiError):
 
 class NotSent(NoAnswer):
     """Not one byte of the request left: no connection could be made."""
+
+
+class NotTrusted(NotSent):
+    """TLS did not vouch for the partner: its certificate is unknown, expired, or another host's."""
 
 
 class UrlRefused(OcpiError):

@@ -21,7 +21,7 @@ from attrs import Factory, define
 from multidict import CIMultiDict
 
 from ocpi_gireve import __version__
-from ocpi_gireve.errors import NoAnswer, NotSent, OcpiError, UrlRefused
+from ocpi_gireve.errors import NoAnswer, NotSent, NotTrusted, OcpiError, UrlRefused
 from ocpi_gireve.http import AiohttpTransport, HttpServer, UrlPolicy, aiohttp_app
 from ocpi_gireve.transport import HttpRequest, HttpResponse, Transport
 from tests.http.support import AUTHORITY, client_tls, load_certificate, load_trust, server_tls
@@ -555,7 +555,7 @@ async def test_untrusted_certificate(
     async with peer(says(answer()), tls=theirs) as partner:
         url = partner.url.replace("http:", "https:")
         failed = await failure(transport, request(url, "POST", b"{}"), timeout=5.0)
-        assert type(failed) is NotSent
+        assert type(failed) is NotTrusted
         assert str(failed).startswith("its certificate is not trusted: ")
         assert_no_canary(failed)
     assert (partner.requests, partner.rest) == ([], b"")

@@ -15,6 +15,7 @@ from ocpi_gireve.errors import (
     NoAnswer,
     NotRegistered,
     NotSent,
+    NotTrusted,
     OcpiError,
     RegistrationFailed,
     StatusError,
@@ -266,6 +267,7 @@ def test_retry_after_only_where_it_is_tried_again() -> None:
     ("error", "expected"),
     [
         (NotSent("no connection: Connection refused"), TRANSIENT),
+        (NotTrusted("its certificate is not trusted: certificate has expired"), CONFIG),
         (NoAnswer("no complete answer in time"), TRANSIENT),
         (UrlRefused("request", "no address of the host may be called"), CONFIG),
         (NotRegistered("gireve: no token"), Outcome.UNREGISTERED),

@@ -48,7 +48,7 @@ from attrs import define
 from multidict import CIMultiDict
 
 from .._version import __version__
-from ..errors import NoAnswer, NotSent, UrlRefused
+from ..errors import NoAnswer, NotSent, NotTrusted, UrlRefused
 from ..transport import HttpRequest, HttpResponse
 from .urls import UrlPolicy
 
@@ -85,12 +85,14 @@ class _Attempt:
         connected: A connection was given to the request; from then on, bytes may have left.
         dialled: An address that is allowed was tried.
         refused: An address that is not allowed was left out.
+        untrusted: TLS did not vouch for the partner.
     """
 
     plain: bool
     connected: bool = False
     dialled: bool = False
     refused: bool = False
+    untrusted: bool = False
 
 
 class _Failed(Exception):
@@ -177,7 +179,7 @@ class AiohttpTransport:
             raise NoAnswer(reason)
         if attempt.refused and not attempt.dialled:
             raise UrlRefused("request", f"no address of {url.raw_host} may be called")
-        raise NotSent(reason)
+        raise NotTrusted(reason) if attempt.untrusted else NotSent(reason)
 
     async def close(self) -> None:
         """Give back every connection. Requests under way end in `NoAnswer`, later ones in `NotSent`."""
@@ -267,6 +269,7 @@ async def _send_once(request: ClientRequest, handler: ClientHandlerType) -> Clie
     try:
         return await handler(request)
     except (ClientOSError, ServerDisconnectedError) as error:
+        _attempt.get().untrusted = isinstance(error, ClientConnectorCertificateError)
         failed = _Failed(_reason(error))
     raise failed
 

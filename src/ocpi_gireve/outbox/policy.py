@@ -23,6 +23,7 @@ from ..errors import (
     NoAnswer,
     NotRegistered,
     NotSent,
+    NotTrusted,
     OcpiError,
     RegistrationFailed,
     StatusError,
@@ -169,6 +170,8 @@ def judge_failure(error: OcpiError) -> Verdict:
             return Verdict(Outcome.UNREGISTERED, "the connection is not registered")
         case UrlRefused():
             return Verdict(Outcome.CONFIG, f"the address must not be called: {error.reason}")
+        case NotTrusted():
+            return Verdict(Outcome.CONFIG, f"not sent: {error.reason}")
         case NotSent():
             return Verdict(Outcome.TRANSIENT, f"not sent: {error.reason}")
         case NoAnswer():

@@ -53,7 +53,7 @@ class TokenKind(StrEnum):
     A = "A"
     """For the handshake only: versions, version details and credentials."""
     PENDING = "PENDING"
-    """Sent in our POST, not yet confirmed by its answer; opens everything, since the partner calls back meanwhile."""
+    """Sent in our POST, not yet confirmed by its answer; opens everything: the partner calls back meanwhile."""
     CURRENT = "CURRENT"
     """Opens everything."""
     PREVIOUS = "PREVIOUS"
@@ -85,7 +85,7 @@ class NewUpload:
         connection: The id of the connection.
         lane: Uploads of one lane leave strictly first in, first out.
         operation: The operation's id, such as ``2.2.1/LocationsReceiver.put_location``.
-        path: Path and query below the module's endpoint, percent-encoded.
+        path: Path and query below the module's endpoint, percent-encoded; a token's holds its uid.
         sender: Our party that speaks.
         receiver: The party addressed; None where the version has no routing.
         correlation_id: The same for every attempt.
@@ -96,7 +96,7 @@ class NewUpload:
     connection: str
     lane: str
     operation: str
-    path: str
+    path: str = field(repr=False)
     sender: PartyId
     receiver: PartyId | None
     correlation_id: str
