@@ -67,7 +67,8 @@ pytest_collect_file = Sybil(
         CodeBlockParser(language="python", evaluator=run_block),
         CodeBlockParser(language="output", evaluator=compare_output),
     ],
-    patterns=["README.md", "docs/*.md"],
+    # Matched from the right: every page, however deep.
+    patterns=["*.md"],
     excludes=["docs/_build/*"],
     setup=open_page,
     teardown=close_page,
