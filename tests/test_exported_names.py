@@ -2,7 +2,25 @@ from __future__ import annotations
 
 import ocpi_gireve
 
-PUBLIC = {"__version__"}
+PUBLIC = {
+    "BILATERAL",
+    "Connection",
+    "Context",
+    "Link",
+    "MemoryStore",
+    "Page",
+    "PageQuery",
+    "Party",
+    "PartyId",
+    "Patch",
+    "Platform",
+    "Profile",
+    "Role",
+    "SqliteStore",
+    "__version__",
+    "gireve",
+    "v221",
+}
 
 
 def test_public_names() -> None:

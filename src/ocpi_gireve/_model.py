@@ -208,20 +208,6 @@ class FieldSpec:
         return {"datetime": "DateTime", "any": "any"}.get(self.kind, self.kind)
 
 
-@frozen(kw_only=True, weakref_slot=False)
-class Model:
-    """What every OCPI object has in common.
-
-    Attributes:
-        extra: The properties a partner sent that neither OCPI nor GIREVE defines, kept at the level where
-            they stood and written back unchanged. Read-only and part of equality.
-    """
-
-    reference: ClassVar[str] = ""
-
-    extra: JsonObject = field(default=NO_EXTRA, repr=lambda extra: f"<{len(extra)}>")
-
-
 _SCALARS: dict[Any, Kind] = {
     str: "string",
     int: "int",
@@ -344,12 +330,12 @@ def _checked_value(spec: FieldSpec, value: Any) -> Any:
     if spec.kind == "model":
         cls = cast("type[Model]", spec.cls)
         if not isinstance(value, cls):
-            raise _Broken("type", f"expected {_article(cls.__name__)}, {found}")
+            raise _Broken("type", f"expected {with_article(cls.__name__)}, {found}")
         return value
     if spec.kind == "enum":
         enum = cast("type[Enum]", spec.cls)
         if not isinstance(value, str):
-            raise _Broken("type", f"expected {_article(enum.__name__)}, {found}")
+            raise _Broken("type", f"expected {with_article(enum.__name__)}, {found}")
         member = enum(value) if value else None
         if not isinstance(member, OcpiEnum) or not (member.is_known or isinstance(member, ExtensibleEnum)):
             raise _Broken("enum", f"expected one of {', '.join(known.value for known in enum)}")
@@ -378,8 +364,9 @@ def _checked_value(spec: FieldSpec, value: Any) -> Any:
     return value
 
 
-def _article(noun: str) -> str:
-    return f"{'an' if noun[0] in 'AEIOU' and not noun.startswith('U') else 'a'} {noun}"
+def with_article(noun: str) -> str:
+    """Put ``a`` or ``an`` before the name of a type."""
+    return f"{'an' if noun[0] in 'AEIOUaeiou' and not noun.startswith('U') else 'a'} {noun}"
 
 
 def checked(cls: type[Model], spec: FieldSpec, value: Any) -> Any:
@@ -480,6 +467,25 @@ def model(cls: type[T]) -> type[T]:
         kw_only=True, weakref_slot=False, field_transformer=_strict
     )
     return make(cls)
+
+
+@frozen(weakref_slot=False)
+class _AttrsClass:
+    """What mypy has to see below a model, so that it lets `attrs.evolve` copy it."""
+
+
+@model
+class Model(_AttrsClass):
+    """What every OCPI object has in common.
+
+    Attributes:
+        extra: The properties a partner sent that neither OCPI nor GIREVE defines, kept at the level where
+            they stood and written back unchanged. Read-only and part of equality.
+    """
+
+    reference: ClassVar[str] = ""
+
+    extra: JsonObject = field(default=NO_EXTRA, repr=lambda extra: f"<{len(extra)}>")
 
 
 _set = object.__setattr__

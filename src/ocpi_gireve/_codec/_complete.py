@@ -21,7 +21,7 @@ from cattrs.errors import (
     IterableValidationNote,
 )
 
-from .._model import NO_EXTRA, Extra, FieldSpec, Model, field_specs
+from .._model import NO_EXTRA, Extra, FieldSpec, Model, field_specs, with_article
 from ..errors import DecodeError, Problem
 from ..types import Json, OcpiEnum
 from ._text import MAX_EXPONENT, decimal, ordinary
@@ -190,7 +190,7 @@ def _model_hook(cls: type[Model]) -> Hook:
 
 
 def _wanted(spec: FieldSpec) -> str:
-    return f"a list of {spec.type_name}" if spec.many else f"a {spec.type_name}"
+    return f"a list of {spec.type_name}" if spec.many else with_article(spec.type_name)
 
 
 # A checker may see only the two arguments of the exception group from which these are made.
@@ -234,7 +234,7 @@ def enum_hook(cls: type[OcpiEnum]) -> Hook:
     def structure(value: Json, _: Any) -> OcpiEnum:
         text = _string(value)
         if not text:
-            raise Unfit("type", f"expected a {cls.__name__}, found an empty string")
+            raise Unfit("type", f"expected {with_article(cls.__name__)}, found an empty string")
         return cls(text)
 
     return structure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar, cast, get_args, get_origin
 
@@ -14,6 +15,7 @@ from ..pagination import Page, Rejected
 from ..types import Json, OcpiEnum
 from ._complete import Unfit, enum_hook, kind_of, read_int
 from ._fast import REFUSED, Reader, read_page
+from ._salvage import split_list, split_object
 from ._text import parse_json, require_bytes
 
 T = TypeVar("T")
@@ -78,6 +80,9 @@ def _raw_items(data: bytes, expected: str) -> list[bytes]:
         return [bytes(raw) for raw in _raw_list.decode(data)]
     except REFUSED:
         pass
+    items = split_list(data)
+    if items is not None:
+        return items
     value = parse_json(data, expected)
     raise DecodeError(expected, [Problem("", "type", f"expected a list, found {kind_of(value)}")])
 
@@ -121,14 +126,28 @@ def decode_answer(data: bytes) -> Answer:
         TypeError: the data is not `bytes`.
     """
     require_bytes(data)
-    payload: bytes | None = None
     try:
         raw = _payload.decode(data).data
-        payload = None if isinstance(raw, msgspec.UnsetType) else bytes(raw)
     except REFUSED:
-        pass
-    code, message = _status(_envelope(data, payload or b"", b"null"))
+        envelope, payload = _salvaged(data)
+    else:
+        payload = None if isinstance(raw, msgspec.UnsetType) else bytes(raw)
+        envelope = _envelope(data, payload or b"", b"null")
+    code, message = _status(envelope)
     return Answer(code, message, None if payload == b"null" else payload)
+
+
+def _salvaged(data: bytes) -> tuple[Json, bytes | None]:
+    """Open an answer whose payload is not JSON throughout: its envelope and its payload."""
+    parts = split_object(data)
+    if parts is None:
+        return parse_json(data, "OCPI answer"), None
+    values = dict(parts)
+    if len(values) != len(parts):
+        problem = Problem("", "duplicate-key", "expected each property once in an object")
+        raise DecodeError("OCPI answer", [problem], malformed=True)
+    payload = values.pop("data", None)
+    return {name: parse_json(value, "OCPI answer") for name, value in values.items()}, payload
 
 
 def _status(envelope: Json) -> tuple[int, str]:
@@ -153,14 +172,14 @@ def _envelope(data: bytes, payload: bytes, instead: bytes) -> Json:
         payload: A part of it, whole values in list or object brackets, or the inside of a list.
         instead: What stands for that part while the rest is read: ``null``, or nothing.
     """
-    if len(payload) > 1000 and payload[:1] in b"[{":
+    if payload.startswith((b"[", b"{")) and (len(payload) > 1000 or data.count(payload) == 1):
         start = data.find(payload[:1000])
         if data.startswith(payload, start):
             rest = b"".join((data[:start], instead, data[start + len(payload) :]))
-            envelope = parse_json(rest, "OCPI answer")
-            # Had another part of the answer been the same, the payload would still be there.
-            if isinstance(envelope, dict) and not envelope.get("data"):
-                return envelope
+            with contextlib.suppress(DecodeError):  # it is about another part that reads the same
+                envelope = parse_json(rest, "OCPI answer")
+                if isinstance(envelope, dict) and not envelope.get("data"):
+                    return envelope
     return parse_json(data, "OCPI answer")
 
 

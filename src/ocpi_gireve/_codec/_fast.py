@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -53,11 +54,14 @@ class _Compiled:
 
     def saw(self, name: str) -> None:
         """Count an unknown property, and learn it in time; bounded, whatever a partner sends."""
+        if name in self.learned:
+            return
         times = self._seen[name] = self._seen.get(name, 0) + 1
-        if times == LEARN_AFTER and len(self.learned) < LEARN_AT_MOST:
+        if times >= LEARN_AFTER and len(self.learned) < LEARN_AT_MOST and _LEARNABLE.fullmatch(name):
             with _learning:
-                self.learned.append(name)
-                _generation[0] += 1
+                if name not in self.learned:
+                    self.learned.append(name)
+                    _generation[0] += 1
         elif len(self._seen) > 16 * LEARN_AT_MOST:
             self._seen.clear()
 
@@ -129,6 +133,7 @@ LEARN_AFTER = 8
 """How often an unknown property of a class is seen before it is learned."""
 LEARN_AT_MOST = 16
 """How many properties of a class are learned, by the whole process."""
+_LEARNABLE = re.compile(r"[\w.@$-]{1,64}", re.ASCII)
 _learning = RLock()
 _generation = [0]
 """Changes when a name is learned."""
@@ -143,6 +148,7 @@ _cache: dict[type[Model], _Compiled] = {}
 
 
 def compiled_of(cls: type[Model]) -> _Compiled:
+    """Return what is generated for a model."""
     found = _cache.get(cls)
     if found is None:
         found = _cache[cls] = _Compiled(cls)
@@ -201,11 +207,10 @@ class _Source:
     def add_object(self, compiled: _Compiled, i: str, depth: int) -> None:
         """Add the lines that leave a finished model in ``oi``."""
         pad = " " * depth
-        name = compiled.cls.__name__
-        self.names |= {name: compiled.cls, f"twin_{name}": compiled.twin, f"compiled_{name}": compiled}
+        self.names |= {f"cls{i}": compiled.cls, f"twin{i}": compiled.twin, f"compiled{i}": compiled}
         required = sum(spec.required for spec in compiled.specs)
         count = "n" if self.closed else f"k{i}"
-        self.lines.append(f"{pad}o{i} = twin_{name}()")
+        self.lines.append(f"{pad}o{i} = twin{i}()")
         self.lines.append(f"{pad}n += {required}" if self.closed else f"{pad}k{i} = {required}")
         for spec in compiled.specs:
             target, source = f"o{i}.{spec.name}", f"s{i}.{spec.name}"
@@ -231,9 +236,9 @@ class _Source:
                 f"{pad}z = len(d{i})",
                 f"{pad}n += z",
                 f"{pad}if z == k{i}: o{i}.extra = NO_EXTRA",
-                f"{pad}else: o{i}.extra = unknown(d{i}, compiled_{name}, z - k{i}, inner)",
+                f"{pad}else: o{i}.extra = unknown(d{i}, compiled{i}, z - k{i}, inner)",
             ]
-        self.lines.append(f"{pad}o{i}.__class__ = {name}")
+        self.lines.append(f"{pad}o{i}.__class__ = cls{i}")
 
     def _add_learned(self, compiled: _Compiled, i: str, pad: str) -> None:
         if not compiled.learned:

@@ -45,7 +45,7 @@ def _make_dumper(cls: type[Model]) -> _Dump:
 
 def _dumped(cls: type[Model], one: str, names: dict[str, Any]) -> str:
     """Return the expression that makes the Struct of a model."""
-    name = f"Struct_{cls.__name__}"
+    name = f"Struct{len(names)}"
     fields: list[tuple[str, Any, Any]] = []
     for spec in field_specs(cls):
         # A default tells what is left out, and nothing equals UNSET: a mandatory field is always written.
@@ -77,8 +77,9 @@ def _dumped_value(spec: FieldSpec, one: str, names: dict[str, Any]) -> str:
         # Whole seconds are left to msgspec. It would write six digits of others: OCPI has room for three.
         return f"{one} if not {one}.microsecond and {one}.tzinfo is UTC else written({one})"
     cls = cast("type[Model]", spec.cls)
-    call = f"dump_{cls.__name__}({one})"
-    names[f"dump_{cls.__name__}"] = _dumper(cls)
+    dump = f"dump{len(names)}"
+    names[dump] = _dumper(cls)
+    call = f"{dump}({one})"
     if any(inner.kind == "model" for inner in field_specs(cls)):
         return call
     # A call would cost as much as what it does.
@@ -102,8 +103,8 @@ def _with_extra(cls: type[Model]) -> Callable[[tuple[Any, ...], JsonObject], dic
         for spec, value in zip(specs, values, strict=True):
             if value is not None and (value or spec.name not in optional_lists):
                 dumped[spec.name] = value
-        for name, value in extra.items():
-            dumped.setdefault(name, value)
+        for name in sorted(extra):  # in an order that does not depend on how the object was read
+            dumped.setdefault(name, extra[name])
         return dumped
 
     return with_extra

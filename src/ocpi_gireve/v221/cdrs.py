@@ -176,13 +176,13 @@ class CDR(Model):
     end_date_time: datetime
     """End of the session."""
     session_id: Annotated[str, CiString(36)] | None = None
-    """Session this CDR is for; may be omitted only without the Sessions module or for a reservation that never became a session."""
+    """Session this CDR is for; may be omitted only without the Sessions module, or for a mere reservation."""
     cdr_token: CdrToken
     """Token that started the session."""
     auth_method: AuthMethod
     """Last authentication method used."""
     authorization_reference: Annotated[str, CiString(36), PERSONAL] | None = None
-    """EMSP's authorization reference, last given value; required with the same value when the eMSP gave one (authorize, StartSession, ReserveNow)."""
+    """The eMSP's authorization reference, repeated wherever the eMSP gave one, with or before the session."""
     cdr_location: CdrLocation
     """Where the session took place."""
     meter_id: Annotated[str, String(255)] | None = None

@@ -160,7 +160,7 @@ class UnlockConnector(Model):
 
 
 class CommandsReceiver(Interface):
-    """What a CPO, or a hub, offers so that an eMSP can command a charge point. (mod_commands, receiver interface)
+    """What a CPO, or a hub, offers so that an eMSP can command a charge point. (mod_commands, receiver)
 
     The answer says only whether the command is passed on; the outcome is posted to its ``response_url``.
     """
@@ -179,7 +179,7 @@ class CommandsReceiver(Interface):
 
 
 class CommandsSender(Interface):
-    """What an eMSP, or a hub, offers to learn what became of its commands. (mod_commands, sender interface)"""
+    """What an eMSP, or a hub, offers to learn what became of its commands. (mod_commands, sender)"""
 
     module, role = ModuleID.COMMANDS, InterfaceRole.SENDER
 

@@ -94,6 +94,8 @@ DIALECT = Dialect(
     versions=VersionsInterface,
     credentials=CredentialsInterface,
     token_encoding=TokenEncoding.BASE64,
+    # Locations, sessions and tokens: "Any request to the PATCH method SHALL contain the last_updated field."
+    patch_requires=frozenset({"last_updated"}),
     routing=True,
     empty_data=None,
     handshake=_Handshake(),

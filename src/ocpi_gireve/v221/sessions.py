@@ -62,7 +62,7 @@ class Session(Model):
     auth_method: AuthMethod
     """How the driver was authenticated; may change."""
     authorization_reference: Annotated[str, CiString(36), PERSONAL] | None = None
-    """EMSP's authorization reference, last given value; required with the same value when the eMSP gave one (authorize, StartSession, ReserveNow)."""
+    """The eMSP's authorization reference, repeated wherever the eMSP gave one, with or before the session."""
     location_id: Annotated[str, CiString(36)]
     """Location of the session."""
     evse_uid: Annotated[str, CiString(36)]

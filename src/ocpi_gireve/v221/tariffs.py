@@ -160,8 +160,8 @@ class Tariff(Model):
     target_operator_country_code: Annotated[str, CiString(2)] | None = field(
         default=None, metadata=GIREVE_EXTENSION
     )
-    """Country of the only eMSP that the tariff is for; set together with target_operator_party_id. (GIREVE)"""
+    """Country of the only eMSP that it is for; set together with target_operator_party_id. (GIREVE)"""
     target_operator_party_id: Annotated[str, CiString(3)] | None = field(
         default=None, metadata=GIREVE_EXTENSION
     )
-    """Id of the only eMSP that the tariff is for; set together with target_operator_country_code. (GIREVE)"""
+    """Id of the only eMSP that it is for; set together with target_operator_country_code. (GIREVE)"""

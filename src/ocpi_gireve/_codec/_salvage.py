@@ -1,0 +1,80 @@
+"""Splits a list or an object whose parts are not all JSON, so that one bad part does not spoil the others.
+
+A text cut through an emoji, a line break within a text, NaN: a strict parser stops at the first of these. It
+knows no model, and what it returns is still to be parsed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+_BLANK = re.compile(r"[ \t\r\n]*")
+_scan = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str, strict=False).raw_decode
+
+
+def split_list(data: bytes) -> list[bytes] | None:
+    """Return the items of a list as they stand in the text; None where it is no list."""
+    parts = _split(data, "[", "]")
+    return None if parts is None else [text.encode() for _, text in parts]
+
+
+def split_object(data: bytes) -> list[tuple[str, bytes]] | None:
+    """Return the properties of an object, values as they stand in the text; None where it is no object."""
+    parts = _split(data, "{", "}")
+    return None if parts is None else [(name, text.encode()) for name, text in parts]
+
+
+def _split(data: bytes, opening: str, closing: str) -> list[tuple[str, str]] | None:
+    try:
+        text = data.decode()
+        return list(_parts(text, opening, closing))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _parts(text: str, opening: str, closing: str) -> Iterator[tuple[str, str]]:
+    """Find the parts between brackets; where there are names, with them.
+
+    Raises:
+        ValueError: the text is not such a thing.
+        RecursionError: a part is nested too deeply.
+    """
+    place = _expect(text, opening, 0)
+    if text.startswith(closing, place):
+        _require_end(text, _expect(text, closing, place))
+        return
+    while True:
+        name = ""
+        if opening == "{":
+            found, place = _scan(text, place)
+            if not isinstance(found, str):
+                raise ValueError
+            name = found
+            place = _expect(text, ":", place)
+        start = place
+        _, place = _scan(text, start)
+        yield name, text[start:place]
+        if not text.startswith(",", _skipped(text, place)):
+            break
+        place = _expect(text, ",", place)
+    _require_end(text, _expect(text, closing, place))
+
+
+def _skipped(text: str, place: int) -> int:
+    found = _BLANK.match(text, place)
+    return place if found is None else found.end()
+
+
+def _expect(text: str, sign: str, place: int) -> int:
+    """Return the place after a sign and the blanks around it."""
+    place = _skipped(text, place)
+    if not text.startswith(sign, place):
+        raise ValueError
+    return _skipped(text, place + 1)
+
+
+def _require_end(text: str, place: int) -> None:
+    if place != len(text):
+        raise ValueError
