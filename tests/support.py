@@ -1,16 +1,37 @@
-"""Platforms in one process, joined without sockets, and objects to send between them."""
+"""Platforms in one process, joined without sockets, and objects to send between them; opens no socket."""
 
 from __future__ import annotations
 
+import base64
+import json
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
-from attrs import evolve
+from attrs import evolve, frozen
+from multidict import CIMultiDict
 
-from ocpi_gireve import Context, Link, Page, PageQuery, Party, Patch, Platform, Role, gireve, v221
-from ocpi_gireve.errors import NotSent, UnknownLocation, UnknownObject, UnknownToken
+from ocpi_gireve import (
+    BILATERAL,
+    Connection,
+    Context,
+    Link,
+    Page,
+    PageQuery,
+    Party,
+    PartyId,
+    Patch,
+    Platform,
+    Role,
+    v221,
+)
+from ocpi_gireve._model import Model
+from ocpi_gireve.errors import NoAnswer, NotSent, UnknownLocation, UnknownObject, UnknownToken
 from ocpi_gireve.interface import Interface
+from ocpi_gireve.journal import OnExchange, ignore
 from ocpi_gireve.pagination import page_of
 from ocpi_gireve.profile import Profile
 from ocpi_gireve.store import Store
@@ -18,6 +39,26 @@ from ocpi_gireve.transport import HttpRequest, HttpResponse, Loopback, Transport
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 TOKEN_A = "token-a-of-the-tests-0123456789"
+CPO = PartyId("FR", "CPO")
+EMSP = PartyId("FR", "EMP")
+
+M = TypeVar("M", bound=Model)
+
+
+def changed(one: M, changes: Mapping[str, object]) -> M:
+    """Replace fields of an object, as strictly as its constructor."""
+    return cast("M", evolve(cast("Any", one), **changes))
+
+
+def basic(token: str) -> str:
+    """The value of the Authorization header that presents a token in 2.2.1."""
+    return f"Token {base64.b64encode(token.encode()).decode()}"
+
+
+def envelope(response: HttpResponse) -> dict[str, Any]:
+    """The JSON of an answer."""
+    found: dict[str, Any] = json.loads(response.body)
+    return found
 
 
 class Network:
@@ -25,7 +66,10 @@ class Network:
 
     Attributes:
         requests: Everything that was sent, in order.
+        responses: Everything that was answered, in order.
         down: Hosts that cannot be reached.
+        lost: Requests whose answer is lost, once each: method and end of the URL.
+        replaced: Answers to give instead of those of the platform: method and end of the URL.
     """
 
     def __init__(self) -> None:
@@ -33,6 +77,8 @@ class Network:
         self.requests: list[HttpRequest] = []
         self.responses: list[HttpResponse] = []
         self.down: set[str] = set()
+        self.lost: list[tuple[str, str]] = []
+        self.replaced: dict[tuple[str, str], Callable[[HttpRequest], HttpResponse]] = {}
 
     def join(self, platform: Platform) -> None:
         """Let a platform be reached under the host of its public URL."""
@@ -48,7 +94,14 @@ class Network:
         if host in self.down or host not in self._platforms:
             raise NotSent("could not connect")
         self.requests.append(request)
+        for (method, end), answer in self.replaced.items():
+            if request.method == method and request.url.endswith(end):
+                return answer(request)
         response = await Loopback(self._platforms[host].handle).send(request, timeout=timeout)
+        for method, end in self.lost:
+            if request.method == method and request.url.endswith(end):
+                self.lost.remove((method, end))
+                raise NoAnswer("its answer was cut off")
         self.responses.append(response)
         return response
 
@@ -69,9 +122,11 @@ def a_platform(
     host: str,
     role: Role,
     party: str,
-    handlers: list[Interface],
+    handlers: Sequence[Interface],
+    *,
     store: Store | None = None,
-    profiles: tuple[Profile, ...] = (),
+    profiles: Sequence[Profile] = (),
+    on_exchange: OnExchange = ignore,
 ) -> Platform:
     """Make a platform ``https://{host}/ocpi`` of the party FR*{party} that is on the network."""
     platform = Platform(
@@ -81,9 +136,74 @@ def a_platform(
         store=store,
         profiles=profiles,
         transport=network.transport,
+        on_exchange=on_exchange,
     )
     network.join(platform)
     return platform
+
+
+async def ask(
+    platform: Platform,
+    method: str,
+    path: str,
+    *,
+    token: str | None = None,
+    body: object = None,
+    headers: Mapping[str, str] | None = None,
+) -> HttpResponse:
+    """Send one request to a platform, as a partner's HTTP client would.
+
+    Args:
+        platform: Who is asked.
+        method: The HTTP method.
+        path: What follows the public URL's path, such as ``/versions``.
+        token: The credentials token to present.
+        body: JSON, or the bytes themselves.
+        headers: Further headers.
+    """
+    sent = CIMultiDict[str](headers or {})
+    if token is not None:
+        sent["Authorization"] = basic(token)
+    data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+    base = urlsplit(platform.public_url).path
+    return await platform.handle(HttpRequest(method=method, url=base + path, headers=sent, body=data))
+
+
+@frozen(kw_only=True)
+class Pair:
+    """A CPO and an eMSP that are registered with each other.
+
+    Attributes:
+        to_emsp: The CPO's connection to the eMSP.
+        to_cpo: The eMSP's connection to the CPO.
+    """
+
+    network: Network
+    cpo: Platform
+    emsp: Platform
+    to_emsp: Connection
+    to_cpo: Connection
+
+
+@asynccontextmanager
+async def a_pair(
+    cpo: Sequence[Interface] = (),
+    emsp: Sequence[Interface] = (),
+    *,
+    profile: Profile = BILATERAL,
+    on_exchange: OnExchange = ignore,
+) -> AsyncGenerator[Pair]:
+    """Join a CPO and an eMSP; the CPO has registered."""
+    network = Network()
+    one = a_platform(network, "cpo.example.com", Role.CPO, "CPO", cpo, on_exchange=on_exchange)
+    other = a_platform(network, "emsp.example.com", Role.EMSP, "EMP", emsp)
+    async with one, other:
+        token = await other.invite(profile, origins="https://cpo.example.com", id="cpo")
+        to_emsp = await one.register(profile, other.versions_url, token, id="emsp")
+        network.requests.clear()
+        network.responses.clear()
+        pair = Pair(network=network, cpo=one, emsp=other, to_emsp=to_emsp, to_cpo=other.connection("cpo"))
+        yield pair
 
 
 def a_connector(**changes: object) -> v221.Connector:
@@ -98,7 +218,7 @@ def a_connector(**changes: object) -> v221.Connector:
         tariff_ids=["T1"],
         last_updated=NOW,
     )
-    return evolve(connector, **changes)
+    return changed(connector, changes)
 
 
 def an_evse(**changes: object) -> v221.EVSE:
@@ -111,7 +231,7 @@ def an_evse(**changes: object) -> v221.EVSE:
         connectors=[a_connector()],
         last_updated=NOW,
     )
-    return evolve(evse, **changes)
+    return changed(evse, changes)
 
 
 def a_location(**changes: object) -> v221.Location:
@@ -131,7 +251,7 @@ def a_location(**changes: object) -> v221.Location:
         time_zone="Europe/Paris",
         last_updated=NOW,
     )
-    return evolve(location, **changes)
+    return changed(location, changes)
 
 
 def a_token(**changes: object) -> v221.Token:
@@ -139,7 +259,7 @@ def a_token(**changes: object) -> v221.Token:
     token = v221.Token(
         country_code="FR",
         party_id="EMP",
-        uid="0102030405060708"[:14],
+        uid="01020304050607",
         type=v221.TokenType.RFID,
         contract_id="FR-EMP-C00000001",
         issuer="Example EMP",
@@ -147,7 +267,7 @@ def a_token(**changes: object) -> v221.Token:
         whitelist=v221.WhitelistType.NEVER,
         last_updated=NOW,
     )
-    return evolve(token, **changes)
+    return changed(token, changes)
 
 
 def a_cdr(**changes: object) -> v221.CDR:
@@ -192,7 +312,27 @@ def a_cdr(**changes: object) -> v221.CDR:
         total_time=Decimal("0.5"),
         last_updated=NOW,
     )
-    return evolve(cdr, **changes)
+    return changed(cdr, changes)
+
+
+def a_session(**changes: object) -> v221.Session:
+    """An active Session of FR*CPO with a token of FR*EMP; `changes` replace its fields."""
+    session = v221.Session(
+        country_code="FR",
+        party_id="CPO",
+        id="S1",
+        start_date_time=NOW,
+        kwh=Decimal("1.5"),
+        cdr_token=a_cdr().cdr_token,
+        auth_method=v221.AuthMethod.AUTH_REQUEST,
+        location_id="LOC1",
+        evse_uid="E1",
+        connector_id="1",
+        currency="EUR",
+        status=v221.SessionStatus.ACTIVE,
+        last_updated=NOW,
+    )
+    return changed(session, changes)
 
 
 class CpoLocations(v221.LocationsSender):
@@ -292,6 +432,3 @@ class EmspTokens(v221.TokensSender):
         return v221.AuthorizationInfo(
             allowed=v221.AllowedType.ALLOWED, token=a_token(), authorization_reference="AUTH1"
         )
-
-
-HUB = gireve.PREPRODUCTION

@@ -18,27 +18,30 @@ async def uses(
     location: v221.Location,
     evse: v221.EVSE,
     session: v221.Session,
-    cdr: v221.CDR,
-    command: v221.StartSession,
 ) -> None:
-    """Accept every kind of operation, and know what each returns."""
+    """Accept reads, writes and uploads of objects, and know what each returns."""
     ref = v221.LocationRef("FR", "CPO", "L1")
     evse_ref = v221.EvseRef("FR", "CPO", "L1", "E1")
     token = v221.OwnTokenRef("0102030405060708")
     assert_type(await iop.call(v221.LocationsReceiver.get_location, ref), v221.Location)
     assert_type(await iop.call(v221.TokensSender.authorize, token), v221.AuthorizationInfo)
-    assert_type(await iop.call(v221.CommandsReceiver.start_session, command), v221.CommandResponse)
-    assert_type(await iop.call(v221.CdrsReceiver.post_cdr, cdr), Link)
     assert_type(Patch.between(evse, evse), Patch[v221.EVSE])
     assert_type(iop.crawl(v221.LocationsSender.list_locations), AsyncIterator[v221.Location])
-    assert_type(iop.pages(v221.LocationsSender.list_locations, PageQuery()), AsyncIterator[Page[v221.Location]])
     await iop.call(v221.LocationsReceiver.put_location, ref, location=location)
     assert_type(await iop.upload(v221.LocationsReceiver.put_location, ref, location), int)
     assert_type(await iop.upload(v221.LocationsReceiver.patch_evse, evse_ref, Patch.between(evse, evse)), int)
-    assert_type(await iop.upload(v221.CdrsReceiver.post_cdr, cdr), int)
     await iop.routed(following=ctx).upload(
         v221.SessionsReceiver.put_session, v221.SessionRef("FR", "CPO", "S1"), session
     )
+
+
+async def answers(iop: Connection, cdr: v221.CDR, command: v221.StartSession) -> None:
+    """Know the answers that are no plain object: a command's, a place, pages."""
+    pages = iop.pages(v221.LocationsSender.list_locations, PageQuery())
+    assert_type(pages, AsyncIterator[Page[v221.Location]])
+    assert_type(await iop.call(v221.CommandsReceiver.start_session, command), v221.CommandResponse)
+    assert_type(await iop.call(v221.CdrsReceiver.post_cdr, cdr), Link)
+    assert_type(await iop.upload(v221.CdrsReceiver.post_cdr, cdr), int)
 
 
 async def mistakes(iop: Connection, location: v221.Location, evse: v221.EVSE) -> None:

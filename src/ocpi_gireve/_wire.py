@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast, get_args, get_type_hints
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import attrs
+from attrs import frozen
 from multidict import CIMultiDict
 
 from ._codec import (
@@ -21,8 +22,17 @@ from ._codec import (
     parse_datetime,
     parse_json,
 )
-from ._model import Model, field_specs
-from .errors import BadAnswer, DecodeError, Exchange, InvalidParameters, MalformedMessage, Problem, status_error
+from ._model import Model, String, field_specs, spec_of, text_problem
+from .errors import (
+    BadAnswer,
+    DecodeError,
+    Exchange,
+    InvalidObject,
+    InvalidParameters,
+    MalformedMessage,
+    Problem,
+    status_error,
+)
 from .interface import Operation
 from .pagination import Link, Page, Rejected, next_link
 from .patch import Patch
@@ -31,10 +41,14 @@ from .types import OcpiEnum, PartyId, format_datetime
 
 JSON_TYPE = "application/json"
 
+_MAX_PARAMETERS = 100
+
 # --- arguments -> request ------------------------------------------------------------------------------
 
 
-def bind(operation: Operation, args: tuple[object, ...], kwargs: Mapping[str, object]) -> tuple[object, object]:
+def bind(
+    operation: Operation, args: tuple[object, ...], kwargs: Mapping[str, object]
+) -> tuple[object, object]:
     """Return target and body out of the arguments of a call; each is None where the operation has none.
 
     Raises:
@@ -47,12 +61,42 @@ def bind(operation: Operation, args: tuple[object, ...], kwargs: Mapping[str, ob
     body = values.pop(0) if operation.body is not None else None
     wanted = Patch if operation.is_patch else operation.body
     if operation.target is not None and not isinstance(target, operation.target):
-        raise TypeError(f"{operation.id}: expected a {operation.target.__name__}, not {type(target).__name__}")
+        raise TypeError(
+            f"{operation.id}: expected a {operation.target.__name__}, not {type(target).__name__}"
+        )
     if wanted is not None and not (isinstance(body, wanted) or (body is None and operation.body_optional)):
         raise TypeError(f"{operation.id}: expected a {wanted.__name__}, not {type(body).__name__}")
     if isinstance(body, Patch) and cast("Patch[Model]", body).model is not operation.body:
         raise TypeError(f"{operation.id}: expected a Patch of {cast('Any', operation.body).__name__}")
     return target, body
+
+
+def missing_in_patch(body: object, required: Collection[str]) -> list[Problem]:
+    """Return a problem for each field that a PATCH must carry, its object has, and it leaves out.
+
+    Args:
+        body: What an operation takes; a problem is found in a `Patch` only.
+        required: The names that the version requires.
+    """
+    if not isinstance(body, Patch):
+        return []
+    changes = cast("Patch[Model]", body)
+    return [
+        Problem(f"/{spec.name}", "missing", f"expected a {spec.type_name}, which every PATCH carries")
+        for spec in field_specs(changes.model)
+        if spec.name in required and spec.name not in changes.changes
+    ]
+
+
+def require_whole_patch(operation: Operation, body: object, required: Collection[str]) -> None:
+    """Make sure that a `Patch` of ours carries what its version requires.
+
+    Raises:
+        InvalidObject: it leaves out a field that every PATCH must carry.
+    """
+    problems = missing_in_patch(body, required)
+    if problems:
+        raise InvalidObject(f"Patch[{cast('Any', operation.body).__name__}]", problems)
 
 
 def _text(value: object) -> str:
@@ -65,38 +109,65 @@ def path_and_query(operation: Operation, target: object) -> str:
     """Return what follows the module's endpoint URL: empty, or path and query, percent-encoded.
 
     Raises:
-        ValueError: an id cannot stand in a path: it is empty, ``.`` or ``..``.
+        ValueError: an id cannot stand in a path: it is empty, ``.`` or ``..``, or holds control characters.
     """
     if operation.at_link or operation.target is None:
         return f"/{operation.path}" if operation.path and not operation.at_link else ""
     path = operation.path
     for name in operation.path_fields:
         segment = _text(getattr(target, name))
-        if segment in ("", ".", ".."):
-            raise ValueError(f"{operation.id}: {name} must not be {segment!r}")
+        problem = segment_problem(segment)
+        if problem:
+            raise ValueError(f"{operation.id}: {name}: {problem}")
         path = path.replace(f"{{{name}}}", quote(segment, safe=""))
-    pairs = [
-        (name, _text(value)) for name in operation.query_fields if (value := getattr(target, name)) not in (None, 0)
-    ]
+    pairs: list[tuple[str, str]] = []
+    for name in operation.query_fields:
+        value = getattr(target, name)
+        # Offset 0 goes without saying; an enum's default is said, for partners that have another.
+        if value is not None and not (value == 0 and value == _readers_of(operation.target)[name].default):
+            pairs.append((name, _text(value)))
     query = urlencode(pairs, safe=":", quote_via=quote)
     return (f"/{path}" if path else "") + (f"?{query}" if query else "")
 
 
+def segment_problem(segment: str) -> str | None:
+    """Say why a text cannot be part of a path, if it cannot: clients and proxies would walk or cut there."""
+    if segment in ("", ".", ".."):
+        return "expected an id that can stand in a URL, not an empty one or dots"
+    problem = text_problem(segment, String())
+    return problem[1] if problem else None
+
+
+def link_path(link: Link) -> str:
+    """Return the percent-encoded path below our endpoint of a place that a handler names.
+
+    Raises:
+        ValueError: nobody could call it: it is empty, or walks.
+    """
+    if any(segment_problem(segment) for segment in link.url.split("/")):
+        raise ValueError("expected a Link such as START_SESSION/17, relative to the endpoint")
+    return quote(link.url)
+
+
 def subject(operation: Operation, target: object, body: object) -> str:
-    """Name the object that a message is about, without personal data: ``FR*CPO/LOC1``."""
+    """Name the object that a message is about, without personal data: ``FR*CPO/LOC1``.
+
+    What a reference keeps out of its repr stays out of this, too.
+    """
     place = body if operation.target in (None, Link) else target
+    if place is None:
+        return ""
     country, party = getattr(place, "country_code", None), getattr(place, "party_id", None)
     owner = [f"{country}*{party}"] if country and party else []
-    if operation.module == "tokens":
-        return "/".join(owner)
-    names = [name for name in operation.path_fields if name not in ("country_code", "party_id")]
-    ids = [_text(getattr(place, name)) for name in names]
-    if not ids and isinstance(getattr(body, "id", None), str):
+    unsaid = {field.name for field in attrs.fields(cast("Any", type(place))) if not field.repr}
+    unsaid |= {"country_code", "party_id"}
+    ids = [_text(getattr(place, name)) for name in operation.path_fields if name not in unsaid]
+    if not operation.path_fields and isinstance(getattr(body, "id", None), str):
         ids = [cast("Any", body).id]
     return "/".join(owner + ids)
 
 
-def encode_body(operation: Operation, body: object) -> bytes:
+def encode_body(body: object) -> bytes:
     """Return the body's bytes; empty where there is none."""
     if body is None:
         return b""
@@ -108,13 +179,25 @@ def encode_body(operation: Operation, body: object) -> bytes:
 
 # --- request -> arguments ------------------------------------------------------------------------------
 
-Reader = Callable[[str], Any]
-_readers: dict[type[Any], dict[str, tuple[Reader, bool]]] = {}
+
+@frozen
+class _Reader:
+    """How the text of one field of a target is read."""
+
+    read: Callable[[str], Any]
+    default: object
+
+    @property
+    def required(self) -> bool:
+        return self.default is attrs.NOTHING
+
+
+_readers: dict[type[Any], dict[str, _Reader]] = {}
 
 
 def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 9):
-        raise ValueError("expected a non-negative integer")
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise ValueError("expected a non-negative integer of at most 18 digits")
     return int(text)
 
 
@@ -123,8 +206,10 @@ def _moment(text: str) -> datetime:
     return parse_datetime(text.replace(" ", "+"))
 
 
-def _readers_of(target: type[Any]) -> dict[str, tuple[Reader, bool]]:
-    """Return, for each field of a target, how its text is read and whether it must be there."""
+def _readers_of(target: type[Any] | None) -> dict[str, _Reader]:
+    """Return how each field of a target is read."""
+    if target is None:
+        return {}
     found = _readers.get(target)
     if found is None:
         hints = get_type_hints(target)
@@ -132,8 +217,8 @@ def _readers_of(target: type[Any]) -> dict[str, tuple[Reader, bool]]:
         for attribute in attrs.fields(target):
             hint = hints[attribute.name]
             kinds = [kind for kind in (get_args(hint) or (hint,)) if kind is not type(None)]
-            reader: Reader = {int: _whole, datetime: _moment}.get(kinds[0], kinds[0])
-            found[attribute.name] = (reader, attribute.default is attrs.NOTHING)
+            read = {int: _whole, datetime: _moment}.get(kinds[0], kinds[0])
+            found[attribute.name] = _Reader(read, attribute.default)
         _readers[target] = found
     return found
 
@@ -148,45 +233,95 @@ def decode_target(operation: Operation, segments: Mapping[str, str], query: str,
         rest: The path below the endpoint, for operations whose target is a `Link`.
 
     Raises:
-        InvalidParameters: with HTTP 400: a parameter cannot be read; its value is not repeated.
+        InvalidParameters: OCPI 2001: a parameter cannot be read; its value is not repeated. "To such a
+            request", one that reached the OCPI layer, "an HTTP error status code MUST NOT be
+            returned." (status codes chapter)
     """
     if operation.target is None:
         return None
     if operation.target is Link:
-        return Link(unquote(rest))
-    given = dict(parse_qsl(query, keep_blank_values=False, max_num_fields=32)) if query else {}
-    given.update({name: unquote(text) for name, text in segments.items()})
+        return Link("/".join(_unquoted(segment, "the URL") for segment in rest.split("/")) if rest else "")
+    given, problems = _parameters(query, operation.query_fields)
+    for name, segment in segments.items():
+        given[name] = _unquoted(segment, f"{{{name}}}")
     values: dict[str, Any] = {}
-    problems: list[Problem] = []
-    for name, (reader, required) in _readers_of(operation.target).items():
+    for name, reader in _readers_of(operation.target).items():
+        place = f"{{{name}}}" if name in segments else f"?{name}"
         text = given.get(name)
-        if text is None:
-            if required:
-                problems.append(Problem(f"?{name}", "missing", "expected a value"))
-            continue
-        try:
-            values[name] = reader(text)
-        except ValueError as wrong:
-            problems.append(Problem(f"?{name}", "type", str(wrong)))
-    if operation.paginated and values.get("limit") == 0:
-        problems.append(Problem("?limit", "type", "expected a positive integer"))
+        if text is not None:
+            try:
+                values[name] = reader.read(text)
+            except ValueError as wrong:
+                # What an enum says repeats the value.
+                words = str(wrong) if reader.read in (_whole, _moment) else "expected a value"
+                problems.append(Problem(place, "type", words))
+        elif reader.required:
+            problems.append(Problem(place, "missing", "expected a value"))
+    if operation.paginated:
+        problems += _query_problems(values)
     if problems:
-        raise InvalidParameters(problems=problems, http_status=400)
+        raise InvalidParameters(problems=problems)
     return operation.target(**values)
 
 
-def decode_body(operation: Operation, body: bytes) -> object:
+def _parameters(query: str, wanted: Sequence[str]) -> tuple[dict[str, str], list[Problem]]:
+    """Return the parameters that a query gives and an operation knows; others are nobody's business."""
+    try:
+        pairs = parse_qsl(query, errors="strict", max_num_fields=_MAX_PARAMETERS) if query else []
+    except ValueError:  # too many, or no UTF-8
+        return {}, [Problem("?", "type", "expected a query of a few parameters in UTF-8")]
+    given: dict[str, str] = {}
+    problems: list[Problem] = []
+    for name, text in pairs:
+        if name in wanted and given.setdefault(name, text) != text:
+            problems.append(Problem(f"?{name}", "duplicate", "expected it once"))
+    return given, problems
+
+
+def _query_problems(values: Mapping[str, Any]) -> list[Problem]:
+    """Say what is wrong with a page's query. An interval that ends where it begins is empty, not wrong."""
+    problems: list[Problem] = []
+    if values.get("limit") == 0:
+        problems.append(Problem("?limit", "type", "expected a positive integer"))
+    begin, end = values.get("date_from"), values.get("date_to")
+    if begin is not None and end is not None and end < begin:
+        problems.append(Problem("?date_to", "order", "expected a moment after date_from"))
+    return problems
+
+
+def _unquoted(segment: str, place: str) -> str:
+    """Decode one segment of a path.
+
+    Raises:
+        InvalidParameters: it cannot be part of an id.
+    """
+    try:
+        text = unquote(segment, errors="strict")
+    except UnicodeDecodeError:
+        raise InvalidParameters(problems=[Problem(place, "charset", "expected UTF-8")]) from None
+    problem = segment_problem(text)
+    if problem:
+        raise InvalidParameters(problems=[Problem(place, "charset", problem)])
+    return text
+
+
+def decode_body(operation: Operation, body: bytes, patch_requires: Collection[str] = ()) -> object:
     """Read a request's body.
+
+    Args:
+        operation: The operation that was routed to.
+        body: The bytes. What ``Content-Type`` says of them does not matter: they are JSON, or refused.
+        patch_requires: The fields that every PATCH must carry, where the object has them.
 
     Raises:
         MalformedMessage: HTTP 400: it is not acceptable JSON.
         InvalidParameters: OCPI 2001, naming every pointer: it is JSON, but not what the operation takes.
     """
-    if operation.body is None or (not body and operation.body_optional):
+    if operation.body is None or (operation.body_optional and body.strip() in (b"", b"null")):
         return None
     try:
         if operation.is_patch:
-            return _decode_patch(operation, body)
+            return _decode_patch(operation, body, patch_requires)
         return decode(body, operation.body)
     except DecodeError as wrong:
         if wrong.malformed:
@@ -194,18 +329,18 @@ def decode_body(operation: Operation, body: bytes) -> object:
         raise InvalidParameters(problems=wrong.problems) from None
 
 
-def _decode_patch(operation: Operation, body: bytes) -> Patch[Model]:
+def _decode_patch(operation: Operation, body: bytes, patch_requires: Collection[str]) -> Patch[Model]:
     model = cast("type[Model]", operation.body)
     value = parse_json(body, f"Patch[{model.__name__}]")
     if not isinstance(value, dict):
         raise DecodeError(model.__name__, [Problem("", "type", "expected an object")])
-    specs = {spec.name: spec for spec in field_specs(model)}
+    known = {spec.name for spec in field_specs(model)}
     changes: dict[str, object] = {}
     problems: list[Problem] = []
     for name, item in value.items():
-        spec = specs.get(name)
-        if spec is None:
+        if name not in known:
             continue
+        spec = spec_of(model, name)
         if item is None and spec.required:
             problems.append(Problem(f"/{name}", "missing", f"expected a {spec.type_name}, found null"))
             continue
@@ -213,9 +348,14 @@ def _decode_patch(operation: Operation, body: bytes) -> Patch[Model]:
             changes[name] = field_from_json(model, spec, item)
         except DecodeError as wrong:
             problems += wrong.problems
+    received = Patch.received(
+        model, changes, {name: item for name, item in value.items() if name not in known}
+    )
+    named = {problem.pointer for problem in problems}
+    problems += [one for one in missing_in_patch(received, patch_requires) if one.pointer not in named]
     if problems:
         raise DecodeError(model.__name__, problems)
-    return Patch.received(model, changes, {name: item for name, item in value.items() if name not in specs})
+    return received
 
 
 # --- response -> result --------------------------------------------------------------------------------
@@ -233,20 +373,25 @@ def open_answer(response: HttpResponse, exchange: Exchange) -> Answer:
     except DecodeError as wrong:
         reason = f"answered no OCPI envelope: {wrong.problems[0]}"
         if not 200 <= response.status < 300:
-            reason = f"answered HTTP {response.status} without an OCPI envelope"
+            reason = f"HTTP {response.status} without an OCPI envelope"
             known = status_error(2000 if response.status < 500 else 3000, response.status, reason, exchange)
             if known.http == response.status:
                 raise known from None
+            reason = f"answered {reason}"
         raise BadAnswer(reason, http_status=response.status, exchange=exchange) from None
     if not 1000 <= answer.status_code <= 1999:
         raise status_error(answer.status_code, response.status, answer.status_message, exchange)
     if not 200 <= response.status < 300:
-        raise BadAnswer("answered success in a failed response", http_status=response.status, exchange=exchange)
+        raise BadAnswer(
+            "answered success in a failed response", http_status=response.status, exchange=exchange
+        )
     return answer
 
 
 def decode_result(operation: Operation, response: HttpResponse, exchange: Exchange) -> object:
     """Read what an operation answered.
+
+    A `Link` is empty where the partner names no place: IOP's own example of an answer to a CDR does not.
 
     Raises:
         StatusError: the partner answered another OCPI status.

@@ -12,26 +12,47 @@ from attrs import define, evolve, frozen
 from multidict import CIMultiDict
 
 from ._model import Model
-from ._wire import JSON_TYPE, bind, decode_result, encode_body, path_and_query, put_party, subject
+from ._wire import (
+    JSON_TYPE,
+    bind,
+    decode_result,
+    encode_body,
+    link_path,
+    open_answer,
+    path_and_query,
+    put_party,
+    require_whole_patch,
+    subject,
+)
 from .context import Context
 from .dialect import Dialect
-from .errors import BadAnswer, Exchange, NotRegistered, OcpiError, UrlRefused
+from .errors import (
+    BadAnswer,
+    Exchange,
+    NoAnswer,
+    NotRegistered,
+    NotSent,
+    OcpiError,
+    StatusError,
+    UrlRefused,
+)
 from .http.urls import UrlPolicy, same_place
 from .interface import Operation, operation_of
-from .journal import Exchanged, OnExchange
+from .journal import Exchanged, OnExchange, tell
 from .outbox import Outbox
 from .pagination import Link, Page, PageQuery
 from .profile import STREAMS, Profile
 from .store.records import ConnectionRecord, NewUpload, Upload
 from .tokens import TokenEncoding, authorization
 from .transport import HttpRequest, HttpResponse, Transport
-from .types import OcpiEnum, Party, PartyId, Secret
+from .types import OcpiEnum, Party, PartyId, Role, Secret
 
 log = logging.getLogger("ocpi_gireve.connection")
 
 P = ParamSpec("P")
 D = TypeVar("D", bound="Model | OcpiEnum | Link | Sequence[Model] | None")
 T = TypeVar("T", bound=Model)
+R = TypeVar("R")
 
 MAX_PAGES = 10_000
 """The longest crawl, in pages."""
@@ -70,11 +91,13 @@ class Wiring:
         """The version agreed on.
 
         Raises:
-            NotRegistered: none is, yet.
+            NotRegistered: none is, before the first registration.
         """
         found = self.dialects.get(self.record.version or "")
         if found is None:
-            raise NotRegistered(f"{self.record.id}: not registered; no version is agreed on")
+            raise NotRegistered(
+                f"{self.record.id}: never registered, so no version is agreed on; register first"
+            )
         return found
 
     @property
@@ -138,15 +161,20 @@ class Connection:
             sender: The party of ours that speaks (``OCPI-from-*``).
             receiver: The party that is addressed (``OCPI-to-*``).
             following: The request that the calls are a consequence of: they share its correlation id.
+
+        Raises:
+            ValueError: the sender is no party of ours. A hub speaks for others, too.
         """
-        changes: dict[str, object] = {}
-        if sender is not None:
-            changes["sender"] = sender
-        if receiver is not None:
-            changes["receiver"] = receiver
-        if following is not None:
-            changes["correlation_id"] = following.correlation_id
-        return Connection(self._wiring, evolve(self._routing, **changes))
+        ours = self._wiring.parties
+        if sender is not None and not any(one.id == sender or one.role is Role.HUB for one in ours):
+            raise ValueError(f"{self.id}: {sender} is no party of this platform")
+        was = self._routing
+        routing = Routing(
+            sender=sender or was.sender,
+            receiver=receiver or was.receiver,
+            correlation_id=was.correlation_id if following is None else following.correlation_id,
+        )
+        return Connection(self._wiring, routing)
 
     def callback(self, operation: Callable[..., Any], path: str) -> str:
         """Return an absolute URL of ours for a partner to call, such as a command's ``response_url``.
@@ -156,13 +184,15 @@ class Connection:
             path: What tells the calls apart, such as ``START_SESSION/17``; the handler gets it as its `Link`.
 
         Raises:
+            NotRegistered: no version is agreed on.
             TypeError: the operation's URL is not ours to choose.
+            ValueError: nobody could call it: a part of the path is empty or dots.
         """
         declared = self._declared(operation)
         if not declared.at_link:
             raise TypeError(f"{declared.id}: its URL is fixed by the specification")
         endpoint = self._wiring.dialect.endpoint_path(declared.interface)
-        return f"{self._wiring.public_url}/{endpoint}/{path}"
+        return f"{self._wiring.public_url}/{endpoint}/{link_path(Link(path))}"
 
     async def call(
         self,
@@ -180,10 +210,12 @@ class Connection:
             NoAnswer: no complete answer came; `NotSent` where the request did not even leave.
             NotRegistered: there are no credentials, or the partner does not serve the module.
             UrlRefused: a `Link` leads where this partner's tokens must not go.
+            InvalidObject: a `Patch` lacks what every PATCH must carry: ``last_updated``.
             TypeError: the operation belongs to another version, or its arguments do not fit.
+            ValueError: an id cannot stand in a URL.
         """
         declared = self._declared(operation)
-        target, body = bind(declared, args, kwargs)
+        target, body = self._bound(declared, args, kwargs)
         result = await self._ask(declared, self._url(declared, target), body)
         return cast("D", result)
 
@@ -208,7 +240,11 @@ class Connection:
         operation: Callable[[Any, Context, PageQuery], Coroutine[Any, Any, Page[T]]],
         query: PageQuery | None = None,
     ) -> AsyncIterator[Page[T]]:
-        """Iterate over the pages of a listing, with their totals and the items that could not be read."""
+        """Iterate over the pages of a listing, with their totals and the items that could not be read.
+
+        Raises:
+            OcpiError: as for `crawl`.
+        """
         return cast("AsyncIterator[Page[T]]", self._pages(self._declared(operation), query or PageQuery()))
 
     async def upload(
@@ -221,19 +257,27 @@ class Connection:
 
         When it returns, the message is in the store: a crash does not lose it. Messages of one lane (our
         party, and locations, tariffs, tokens, or sessions and CDRs together) leave in the order in which they
-        were uploaded.
+        were uploaded. While the connection is unregistered they wait for the next registration. Before the
+        first one nothing is kept, for the bytes depend on the version.
 
         Returns:
             The upload's number in the store.
 
         Raises:
+            NotRegistered: the connection was never registered; nothing is kept.
             StoreError: the store could not keep it; nothing is uploaded.
-            TypeError: the operation only reads, its URL is the partner's, or its arguments do not fit.
+            InvalidObject: a `Patch` lacks what every PATCH must carry: ``last_updated``.
+            TypeError: the operation asks something, its URL is the partner's, its module has no lane, or its
+                arguments do not fit.
+            ValueError: an id cannot stand in a URL.
         """
         declared = self._declared(operation)
-        if declared.http_method == "GET" or declared.at_link or declared.module not in STREAMS:
-            raise TypeError(f"{declared.id}: only what is sent to a fixed place can be uploaded")
-        target, body = bind(declared, args, kwargs)
+        asks = declared.http_method == "GET" or declared.answer not in (None, Link)
+        if asks or declared.at_link or declared.module not in STREAMS:
+            raise TypeError(
+                f"{declared.id}: not an upload: expected objects sent to a fixed place, not a question"
+            )
+        target, body = self._bound(declared, args, kwargs)
         sender = self._sender()
         upload = NewUpload(
             connection=self.id,
@@ -244,7 +288,7 @@ class Connection:
             receiver=self._receiver(),
             correlation_id=self._routing.correlation_id or str(uuid.uuid4()),
             subject=subject(declared, target, body),
-            body=encode_body(declared, body),
+            body=encode_body(body),
         )
         return await self._wiring.outbox.enqueue(upload)
 
@@ -261,20 +305,42 @@ class Connection:
         declared = dialect.operation(name)
         if version != dialect.version or declared is None:
             raise NotRegistered(f"{self.id}: the upload is OCPI {version}, the connection {dialect.version}")
-        view = Connection(
-            self._wiring,
-            Routing(sender=upload.sender, receiver=upload.receiver, correlation_id=upload.correlation_id),
+        # An upload that was accepted between two registrations names no receiver; the partner is known now.
+        routing = Routing(
+            sender=upload.sender, receiver=upload.receiver, correlation_id=upload.correlation_id
         )
+        if routing != self._routing:
+            return await Connection(self._wiring, routing).deliver(upload)
         url = _joined(self._wiring.endpoint(declared), upload.path)
-        response, _ = await view._send(declared, url, upload.body)
-        return response
+        arrived: list[HttpResponse] = []
+
+        def keep(response: HttpResponse, exchange: Exchange) -> None:
+            arrived.append(response)
+            open_answer(response, exchange)
+
+        try:
+            await self._send(declared, url, upload.body, keep)
+        except (StatusError, BadAnswer):
+            # Noted in the journal; what it means for the upload is the outbox's to say.
+            if not arrived:
+                raise
+        return arrived[0]
 
     def _declared(self, operation: Callable[..., Any]) -> Operation:
         declared = operation_of(operation)
         dialect = self._wiring.dialect
         if not dialect.offers(declared):
-            raise TypeError(f"{declared.id} is not an operation of OCPI {dialect.version}, which {self.id} speaks")
+            raise TypeError(
+                f"{declared.id} is not an operation of OCPI {dialect.version}, which {self.id} speaks"
+            )
         return declared
+
+    def _bound(
+        self, operation: Operation, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> tuple[object, object]:
+        target, body = bind(operation, args, kwargs)
+        require_whole_patch(operation, body, self._wiring.dialect.patch_requires)
+        return target, body
 
     def _url(self, operation: Operation, target: object) -> str:
         if isinstance(target, Link):
@@ -298,14 +364,20 @@ class Connection:
         return theirs.pop() if len(theirs) == 1 else None
 
     async def _ask(self, operation: Operation, url: str, body: object) -> object:
-        response, exchange = await self._send(operation, url, encode_body(operation, body))
-        return decode_result(operation, response, exchange)
+        return await self._send(
+            operation,
+            url,
+            encode_body(body),
+            lambda response, exchange: decode_result(operation, response, exchange),
+        )
 
-    async def _send(self, operation: Operation, url: str, body: bytes) -> tuple[HttpResponse, Exchange]:
+    async def _send(
+        self, operation: Operation, url: str, body: bytes, read: Callable[[HttpResponse, Exchange], R]
+    ) -> R:
         wiring = self._wiring
         token = wiring.record.outbound_token
         if token is None:
-            raise NotRegistered(f"{self.id}: no token to present; register first")
+            raise NotRegistered(f"{self.id}: not registered, so there is no token to present; register first")
         headers = CIMultiDict[str]()
         if wiring.dialect.routing and operation.interface.functional:
             put_party(headers, "from", self._sender())
@@ -319,6 +391,7 @@ class Connection:
             encoding=wiring.dialect.token_encoding,
             headers=headers,
             correlation_id=self._routing.correlation_id,
+            read=read,
         )
 
     async def _crawl(self, operation: Operation, query: PageQuery) -> AsyncIterator[Any]:
@@ -341,7 +414,9 @@ class Connection:
                 return
             url = str(self._wiring.policy.check(page.next.url, "Link"))
             if not same_place(url, endpoint):
-                raise UrlRefused("Link", f"expected the next page of {operation.module} at the partner's endpoint")
+                raise UrlRefused(
+                    "Link", f"expected the next page of {operation.module} at the partner's endpoint"
+                )
             if url in seen or len(seen) >= MAX_PAGES:
                 reason = "answered pages that run in a circle" if url in seen else "answered too many pages"
                 raise BadAnswer(f"{self.id}: {operation.id}: {reason}", http_status=200)
@@ -357,8 +432,23 @@ async def send(
     encoding: TokenEncoding,
     headers: CIMultiDict[str],
     correlation_id: str | None,
-) -> tuple[HttpResponse, Exchange]:
-    """Carry out one exchange with a partner and report it, whatever its end."""
+    read: Callable[[HttpResponse, Exchange], R],
+    timeout: float | None = None,
+) -> R:
+    """Carry out one exchange with a partner and report it, whatever its end.
+
+    Args:
+        wiring: The partner.
+        operation: What is asked.
+        url: Where; it may be called.
+        body: The body's bytes.
+        token: The token to present.
+        encoding: How the token is written.
+        headers: Further headers; they are completed.
+        correlation_id: None: a new one.
+        read: Makes the result of the response, or raises what it says.
+        timeout: Seconds; None: the profile's.
+    """
     request_id = str(uuid.uuid4())
     correlation_id = correlation_id or str(uuid.uuid4())
     headers["Authorization"] = authorization(token, encoding)
@@ -371,26 +461,32 @@ async def send(
     began = time.perf_counter()
     status, error = None, ""
     try:
-        response = await wiring.transport.send(request, timeout=wiring.profile.timeout)
+        response = await wiring.transport.send(request, timeout=timeout or wiring.profile.timeout)
         status = response.status
-    except OcpiError as failed:
+        return read(response, evolve(exchange, http_status=status))
+    except NoAnswer as failed:
         error = type(failed).__name__
-        failed.exchange = exchange
+        # Made anew, so that its text says what was asked of whom.
+        raise (NotSent if isinstance(failed, NotSent) else NoAnswer)(
+            failed.reason, exchange=exchange
+        ) from None
+    except BaseException as failed:
+        error = type(failed).__name__
+        if isinstance(failed, OcpiError) and failed.exchange is None:
+            failed.exchange = exchange
         raise
     finally:
-        wiring.on_exchange(
-            Exchanged(
-                direction="out",
-                partner=wiring.record.id,
-                operation=operation.id,
-                http_status=status,
-                seconds=time.perf_counter() - began,
-                request_id=request_id,
-                correlation_id=correlation_id,
-                error=error,
-            )
+        exchanged = Exchanged(
+            direction="out",
+            partner=wiring.record.id,
+            operation=operation.id,
+            http_status=status,
+            seconds=time.perf_counter() - began,
+            request_id=request_id,
+            correlation_id=correlation_id,
+            error=error,
         )
-    return response, evolve(exchange, http_status=response.status)
+        tell(wiring.on_exchange, exchanged)
 
 
 def _joined(endpoint: str, path: str) -> str:
@@ -400,4 +496,3 @@ def _joined(endpoint: str, path: str) -> str:
     url = base.rstrip("/") + path if path else base
     queries = "&".join(part for part in (fixed if mark else "", query) if part)
     return f"{url}?{queries}" if queries else url
-

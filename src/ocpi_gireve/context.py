@@ -17,8 +17,8 @@ class Context:
         sender: The party that asks: from ``OCPI-from-*``, or the partner's only party.
         receiver: The party of ours that is asked: from ``OCPI-to-*``, or our only party.
         request_id: Names this one exchange (``X-Request-ID``).
-        correlation_id: Shared by all exchanges that have one cause (``X-Correlation-ID``). Hand it on to calls
-            and uploads that follow from this request.
+        correlation_id: Shared by all exchanges that have one cause (``X-Correlation-ID``). Hand it on to
+            calls and uploads that follow from this request.
     """
 
     partner: str

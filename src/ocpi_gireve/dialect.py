@@ -60,11 +60,15 @@ class Dialect:
         versions: The interface of the versions module.
         credentials: The interface of the credentials module.
         token_encoding: How a token stands in the Authorization header.
+        patch_requires: The fields that every PATCH of an object that has them must carry.
         routing: Whether messages carry ``OCPI-to-*`` and ``OCPI-from-*``.
         empty_data: What stands for ``data`` in an answer that has nothing to say; None leaves it out.
         handshake: How the version words the handshake.
         roots: Where the endpoints of each interface role lie, below the public URL.
         details_path: Where the version details lie, below the public URL.
+
+    Raises:
+        ValueError: two operations have the same id, or the role of an interface has no root.
     """
 
     version: str
@@ -72,6 +76,7 @@ class Dialect:
     versions: type[Interface]
     credentials: type[Interface]
     token_encoding: TokenEncoding
+    patch_requires: frozenset[str]
     routing: bool
     empty_data: bytes | None
     handshake: Handshake
@@ -81,11 +86,19 @@ class Dialect:
 
     @_operations.default
     def _all_operations(self) -> dict[str, Operation]:
-        return {
-            operation.id: operation
-            for interface in (*self.interfaces, self.versions, self.credentials)
-            for operation in operations(interface)
-        }
+        found: dict[str, Operation] = {}
+        for interface in (*self.interfaces, self.versions, self.credentials):
+            for operation in operations(interface):
+                if found.setdefault(operation.id, operation) is not operation:
+                    raise ValueError(f"OCPI {self.version} has two operations {operation.id}")
+        return found
+
+    def __attrs_post_init__(self) -> None:
+        for interface in self.interfaces:
+            if str(interface.role) not in self.roots:
+                raise ValueError(
+                    f"{interface.__name__}: OCPI {self.version} has no root for {interface.role!s}"
+                )
 
     def operation(self, operation_id: str) -> Operation | None:
         """Return an operation of this version by its id."""

@@ -1,7 +1,7 @@
-"""Declaring OCPI operations: the abstract method is the operation; knows no JSON, no HTTP library, no version.
+"""Declaring OCPI operations: the abstract method is the operation; knows neither JSON nor versions.
 
 A host implements the method, a client names it to call it, the outbox stores it, the simulator exercises
-it and the documentation lists it. The decorator checks the declaration when the class is created and returns
+it and the documentation lists it. The declaration is checked when its class is created; the decorator returns
 the method unchanged, so overrides obey ordinary inheritance.
 """
 
@@ -10,9 +10,20 @@ from __future__ import annotations
 import inspect
 import re
 from abc import ABC
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator
+from datetime import datetime
 from types import NoneType, UnionType
-from typing import Any, ClassVar, Literal, TypeAlias, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    ClassVar,
+    Literal,
+    TypeAlias,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import attrs
 from attrs import frozen
@@ -25,9 +36,6 @@ from .types import OcpiEnum
 
 HttpMethod: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
-Answer: TypeAlias = "Model | OcpiEnum | Link | Sequence[Model] | None"
-"""What an operation can answer with: an object, a bare enum value, a place, a short list, or nothing."""
-
 Reads = TypeVar("Reads", bound=Callable[..., Coroutine[Any, Any, Any]])
 Lists = TypeVar("Lists", bound=Callable[[Any, Context, PageQuery], Coroutine[Any, Any, Page[Any]]])
 Writes = TypeVar("Writes", bound=Callable[..., Coroutine[Any, Any, Any]])
@@ -37,7 +45,9 @@ Deletes = TypeVar("Deletes", bound=Callable[..., Coroutine[Any, Any, None]])
 AT_LINK = "@"
 """The path of an operation whose URL the partner hands out: its target is a `Link`."""
 
+_DECLARED, _OPERATION = "__ocpi_http__", "__ocpi_operation__"
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_SEGMENT = re.compile(r"\{\w+\}|[A-Za-z0-9._~-]+", re.ASCII)
 
 
 @frozen(eq=False)
@@ -48,7 +58,8 @@ class Operation:
         interface: The interface that serves it.
         name: The method's name.
         http_method: The HTTP method.
-        path: Below the module's endpoint, with ``{field}`` of the target; `AT_LINK` where the partner gives the URL.
+        path: Below the module's endpoint, with ``{field}`` of the target; `AT_LINK` where the partner gives
+            the URL.
         target: The class that names the object: a reference, `PageQuery`, `Link`; None where there is none.
         body: The class of the body, or of the objects that a `Patch` changes; None where there is none.
         is_patch: Whether the body is a `Patch` of that class.
@@ -57,6 +68,7 @@ class Operation:
         lists: Whether the answer is a plain list of that class.
         paginated: Whether the answer is a page of a listing.
         summary: The first line of the method's docstring.
+        signature: The method's own signature, ``self`` and ``ctx`` included.
     """
 
     interface: type[Interface]
@@ -116,14 +128,14 @@ def operation_of(method: Callable[..., Any]) -> Operation:
     Raises:
         TypeError: the method declares none.
     """
-    found = getattr(method, "__ocpi_operation__", None)
+    found = getattr(method, _OPERATION, None)
     if not isinstance(found, Operation):
         raise TypeError(f"{getattr(method, '__qualname__', method)!s} is not an OCPI operation")
     return found
 
 
-def _mark(method: Any, http_method: HttpMethod, path: str) -> None:
-    method.__ocpi_http__ = (http_method, path)
+def _mark(method: object, http_method: HttpMethod, path: str) -> None:
+    setattr(method, _DECLARED, (http_method, path))
 
 
 def get(path: str) -> Callable[[Reads], Reads]:
@@ -157,7 +169,7 @@ def put(path: str) -> Callable[[Writes], Writes]:
 
 
 def post(path: str) -> Callable[[Writes], Writes]:
-    """Declare a POST: ``(ctx, object)`` or ``(ctx, target, object)``; a `Link` answer is a Location header."""
+    """Declare a POST: ``(ctx, object)`` or ``(ctx, target, object)``; a `Link` answer is the new place."""
 
     def declare(method: Writes) -> Writes:
         _mark(method, "POST", path)
@@ -192,8 +204,11 @@ class Interface(ABC):
     Attributes:
         module: The module's identifier.
         role: The side: ``SENDER`` and ``RECEIVER`` in 2.2.1, ``CPO`` and ``EMSP`` in 2.1.1.
-        functional: Whether it is a functional module, with routing headers and behind a registration; false for
-            versions and credentials.
+        functional: Whether it is a functional module, with routing headers and behind a registration; false
+            for versions and credentials.
+
+    Raises:
+        TypeError: when a subclass declares an operation that contradicts itself; the text names the place.
     """
 
     module: ClassVar[str]
@@ -202,19 +217,33 @@ class Interface(ABC):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        found: dict[tuple[str, str], Operation] = {}
         for name, method in list(vars(cls).items()):
-            http = getattr(method, "__ocpi_http__", None)
-            if http is not None:
-                method.__ocpi_operation__ = _describe(cls, name, method, *http)
+            http = getattr(method, _DECLARED, None)
+            if http is None:
+                continue
+            for attribute in ("module", "role"):
+                if not isinstance(getattr(cls, attribute, None), str):
+                    raise TypeError(f"{cls.__name__}.{name}: expected the interface to have a {attribute}")
+            operation = _describe(cls, name, method, *http)
+            setattr(method, _OPERATION, operation)
+            # Versions and their details share the method and the lack of a path; a dialect tells them apart.
+            place = operation.http_method, _PLACEHOLDER.sub("{}", operation.path)
+            if place in found and not operation.at_link:
+                raise TypeError(f"{operation.id}: {found[place].name} has the same method and path")
+            found[place] = operation
 
 
 def operations(interface: type[Interface]) -> Iterator[Operation]:
     """Yield the operations of an interface, or of a class that implements one or several, as declared."""
     for cls in interface.__mro__:
         for method in vars(cls).values():
-            found = getattr(method, "__ocpi_operation__", None)
+            found = getattr(method, _OPERATION, None)
             if isinstance(found, Operation):
                 yield found
+
+
+# --- reading a declaration -----------------------------------------------------------------------------
 
 
 def _describe(
@@ -226,26 +255,26 @@ def _describe(
         TypeError: the declaration contradicts itself; the text says how.
     """
     where = f"{interface.__name__}.{name}"
+    if not inspect.iscoroutinefunction(method):
+        raise TypeError(f"{where}: expected an async method")
+    if not getattr(method, "__isabstractmethod__", False):
+        raise TypeError(f"{where}: expected @abstractmethod below the decorator; a host implements it")
     signature = inspect.signature(method)
-    hints = get_type_hints(method)
-    parameters = list(signature.parameters)[1:]
-    if not parameters or hints.get(parameters[0]) is not Context:
-        raise TypeError(f"{where}: expected ctx: Context as the first argument")
-    arguments = [hints[parameter] for parameter in parameters[1:]]
+    arguments, answer_hint = _annotations(where, method, signature)
+    _check_path(where, path)
     target, body, optional = _target_and_body(where, http_method, path, arguments)
     is_patch = get_origin(body) is Patch
     if (http_method == "PATCH") != is_patch:
         raise TypeError(f"{where}: expected a Patch[...] as the body of a PATCH, and nowhere else")
-    answer, lists, paginated = _answer(where, hints["return"])
+    answer, lists, paginated = _answer(where, http_method, answer_hint)
     if paginated != (target is PageQuery):
         raise TypeError(f"{where}: a listing takes a PageQuery and returns a Page[...]")
-    if target is Link and path != AT_LINK:
-        raise TypeError(f"{where}: a Link target stands for the whole URL; expected the path {AT_LINK!r}")
-    fields = set() if target in (None, Link) else {a.name for a in attrs.fields(cast("Any", target))}
-    unknown = set(_PLACEHOLDER.findall(path)) - fields
-    if unknown:
-        owner = target.__name__ if target else "nothing"
-        raise TypeError(f"{where}: path {path!r} names {sorted(unknown)}, not a field of {owner}")
+    if (target is Link) != (path == AT_LINK):
+        raise TypeError(
+            f"{where}: a Link target stands for the whole URL; expected both it and the path {AT_LINK!r}"
+        )
+    if target not in (None, Link):
+        _check_target(where, path, target)
     doc = inspect.getdoc(method) or ""
     return Operation(
         interface=interface,
@@ -264,34 +293,102 @@ def _describe(
     )
 
 
+def _annotations(
+    where: str, method: Callable[..., Any], signature: inspect.Signature
+) -> tuple[list[Any], Any]:
+    """Return the annotations of the arguments after ``ctx``, and of the answer."""
+    try:
+        hints = get_type_hints(method)
+    except NameError as unknown:
+        raise TypeError(f"{where}: its annotations name {unknown.name!r}, which is not defined") from None
+    parameters = list(signature.parameters.values())[1:]
+    for parameter in parameters:
+        if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
+            raise TypeError(f"{where}: expected plain arguments, not {parameter}")
+    if not parameters or hints.get(parameters[0].name) is not Context:
+        raise TypeError(f"{where}: expected ctx: Context as the first argument")
+    for name in [parameter.name for parameter in parameters] + ["return"]:
+        if name not in hints:
+            raise TypeError(f"{where}: expected an annotation of {name}")
+    return [hints[parameter.name] for parameter in parameters[1:]], hints["return"]
+
+
+def _check_path(where: str, path: str) -> None:
+    if path in ("", AT_LINK):
+        return
+    names = _PLACEHOLDER.findall(path)
+    if not all(_SEGMENT.fullmatch(part) for part in path.split("/")) or len(set(names)) != len(names):
+        raise TypeError(
+            f"{where}: path {path!r}: expected segments such as {{field}} or START_SESSION, each once"
+        )
+
+
 def _target_and_body(
     where: str, http_method: HttpMethod, path: str, arguments: list[Any]
-) -> tuple[type[Any] | None, Any, bool]:
+) -> tuple[Any, Any, bool]:
     takes_body = http_method in ("POST", "PUT", "PATCH")
     takes_target = path == AT_LINK or "{" in path or (http_method == "GET" and bool(arguments))
     if len(arguments) != takes_body + takes_target:
-        raise TypeError(f"{where}: expected {takes_body + takes_target} arguments besides ctx, found {len(arguments)}")
+        raise TypeError(
+            f"{where}: expected {takes_body + takes_target} arguments besides ctx, found {len(arguments)}"
+        )
     target = arguments[0] if takes_target else None
     body = arguments[-1] if takes_body else None
     optional = get_origin(body) in (Union, UnionType)
     if optional:
-        (body,) = (argument for argument in get_args(body) if argument is not NoneType)
-    if body is not None and get_origin(body) is not Patch and not _is_model(body):
+        kinds = [argument for argument in get_args(body) if argument is not NoneType]
+        body = kinds[0] if len(kinds) == 1 else None
+    changed = get_args(body) if get_origin(body) is Patch else (body,)
+    if takes_body and not (len(changed) == 1 and _is_model(changed[0])):
         raise TypeError(f"{where}: expected a model as the body")
+    if optional and http_method == "PATCH":
+        raise TypeError(f"{where}: expected a body that is always there; a PATCH without one changes nothing")
     return target, body, optional
 
 
-def _answer(where: str, hint: Any) -> tuple[type[Any] | None, bool, bool]:
+def _check_target(where: str, path: str, target: object) -> None:
+    if not (isinstance(target, type) and attrs.has(target)):
+        raise TypeError(f"{where}: expected an attrs class as the target, such as LocationRef")
+    fields = {field.name: field for field in attrs.fields(target)}
+    in_path = _PLACEHOLDER.findall(path)
+    unknown = sorted(set(in_path) - set(fields))
+    if unknown:
+        raise TypeError(f"{where}: path {path!r} names {unknown}, not a field of {target.__name__}")
+    hints = get_type_hints(target)
+    for name, field in fields.items():
+        kinds = [kind for kind in (get_args(hints[name]) or (hints[name],)) if kind is not NoneType]
+        # A bool is left out on purpose: every text but the empty one would be true.
+        if len(kinds) != 1 or not (
+            kinds[0] in (str, int, datetime)
+            or (isinstance(kinds[0], type) and issubclass(kinds[0], OcpiEnum))
+        ):
+            raise TypeError(
+                f"{where}: {target.__name__}.{name}: expected str, int, datetime or an enum of OCPI"
+            )
+        if name in in_path and field.default is not attrs.NOTHING:
+            raise TypeError(f"{where}: {target.__name__}.{name}: expected no default for a part of the path")
+
+
+def _answer(where: str, http_method: HttpMethod, hint: object) -> tuple[type[Any] | None, bool, bool]:
+    """Return the class of the answer, whether it is a list, and whether it is a page."""
     if hint is NoneType:
+        if http_method == "GET":
+            raise TypeError(f"{where}: expected a GET to answer something")
         return None, False, False
     origin = get_origin(hint)
     if origin in (Page, list):
         (item,) = get_args(hint)
+        if not _is_model(item):
+            raise TypeError(f"{where}: expected a {origin.__name__} of models as the answer")
         return item, origin is list, origin is Page
     if not (isinstance(hint, type) and issubclass(hint, Model | OcpiEnum | Link)):
         raise TypeError(f"{where}: expected a model, an enum, a Link, a list, a Page or None as the answer")
+    if hint is Link and http_method != "POST":
+        raise TypeError(
+            f"{where}: expected a Link as the answer of a POST only: it says where the new object is"
+        )
     return hint, False, False
 
 
-def _is_model(hint: Any) -> bool:
+def _is_model(hint: object) -> bool:
     return isinstance(hint, type) and issubclass(hint, Model)

@@ -20,21 +20,26 @@ N = TypeVar("N", bound=Model)
 class Patch(Generic[M]):
     """Some fields of an `M`.
 
+    ``Patch(EVSE, {"status": Status.CHARGING, "last_updated": now})``, or `Patch.between` two objects.
+
     Attributes:
         model: The class that is changed.
         changes: The fields that change, with their new values; None removes an optional field.
-        extra: Properties of the message that OCPI does not define; they are merged into the object's.
+        extra: Properties of the message that OCPI does not define; they are merged into the object's, and
+            None removes one.
 
     Raises:
-        InvalidObject: a name is not a field of the class, a value breaks the field's rules, or a mandatory
-            field would be removed.
+        InvalidObject: a name is not a field of the class, a value breaks the field's rules, a mandatory field
+            would be removed, or a field stands in `extra`.
     """
 
     model: type[M]
     changes: Mapping[str, object]
     extra: JsonObject
 
-    def __init__(self, model: type[M], changes: Mapping[str, object], extra: JsonObject | None = None) -> None:
+    def __init__(
+        self, model: type[M], changes: Mapping[str, object], extra: JsonObject | None = None
+    ) -> None:
         names = {spec.name for spec in field_specs(model)}
         problems: list[Problem] = []
         values: dict[str, object] = {}
@@ -46,45 +51,56 @@ class Patch(Generic[M]):
                 values[name] = checked(model, spec_of(model, name), value)
             except InvalidObject as wrong:
                 problems += wrong.problems
+        for name in extra or {}:
+            if name in names:
+                problems.append(Problem(f"/{name}", "extra", "expected a field, not a part of extra"))
         if problems:
             raise InvalidObject(f"Patch[{model.__name__}]", problems)
-        self._fill(model, values, extra or {})
+        _fill(self, model, values, extra or {})
 
-    @classmethod
-    def received(cls, model: type[M], changes: Mapping[str, object], extra: JsonObject) -> Patch[M]:
+    @staticmethod
+    def received(model: type[N], changes: Mapping[str, object], extra: JsonObject) -> Patch[N]:
         """Make a patch of values that a partner sent, read permissively as whole objects are."""
-        patch = cls.__new__(cls)
-        patch._fill(model, changes, extra)
+        patch = cast("Patch[N]", object.__new__(Patch))
+        _fill(patch, model, changes, extra)
         return patch
-
-    def _fill(self, model: type[M], changes: Mapping[str, object], extra: JsonObject) -> None:
-        object.__setattr__(self, "model", model)
-        object.__setattr__(self, "changes", dict(changes))
-        object.__setattr__(self, "extra", Extra(extra))
 
     @staticmethod
     def between(old: N, new: N) -> Patch[N]:
         """Return what turns `old` into `new`: the fields that differ, and `last_updated` if there is one.
 
-        PATCH requires ``last_updated`` where the object has it. (locations, sessions, tokens chapters)
+        PATCH requires ``last_updated`` where the object has it. (locations, sessions, tokens) A property of
+        `extra` that is null in `new` alone cannot be carried: in a PATCH, null removes.
+
+        Raises:
+            TypeError: they are objects of different classes.
         """
+        if type(old) is not type(new):
+            raise TypeError(
+                f"expected two objects of one class, not {type(old).__name__}, {type(new).__name__}"
+            )
         changes: dict[str, object] = {}
         for spec in field_specs(type(new)):
             value = getattr(new, spec.name)
             if value != getattr(old, spec.name) or spec.name == "last_updated":
                 changes[spec.name] = value
-        extra: dict[str, Json] = {k: v for k, v in new.extra.items() if k not in old.extra or old.extra[k] != v}
+        extra: dict[str, Json] = {
+            k: v for k, v in new.extra.items() if k not in old.extra or old.extra[k] != v
+        }
         for name in old.extra:
             if name not in new.extra:
                 extra[name] = None
         return Patch.received(type(new), changes, extra)
 
     def apply_to(self, old: M) -> M:
-        """Return the object with these changes; a list replaces the whole list.
+        """Return the object with these changes; a list, and an object within, replaces the whole one.
 
         Raises:
             InvalidObject: a mandatory field would be removed.
+            TypeError: it is an object of another class.
         """
+        if not isinstance(old, self.model):
+            raise TypeError(f"expected a {self.model.__name__}, not {type(old).__name__}")
         values: dict[str, Any] = {}
         for spec in field_specs(self.model):
             if spec.name not in self.changes:
@@ -107,3 +123,8 @@ class Patch(Generic[M]):
     def __repr__(self) -> str:
         return f"Patch({self.model.__name__}: {', '.join(self.changes)})"
 
+
+def _fill(patch: Patch[N], model: type[N], changes: Mapping[str, object], extra: JsonObject) -> None:
+    object.__setattr__(patch, "model", model)
+    object.__setattr__(patch, "changes", dict(changes))
+    object.__setattr__(patch, "extra", Extra(extra))

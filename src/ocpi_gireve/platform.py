@@ -1,10 +1,11 @@
-"""Our side: the parties we speak for, the handlers, the store and the partners; what a host application creates."""
+"""Our side: parties, handlers, store and partners; what a host application creates. Knows no version."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,17 +13,17 @@ from attrs import evolve
 
 from .connection import Connection, Wiring
 from .dialect import Dialect
-from .errors import NotRegistered, OcpiError, StatusError
+from .errors import InvalidObject, NotRegistered, OcpiError, StatusError, UrlRefused
 from .http import AiohttpTransport, Application, UrlPolicy, aiohttp_app, origin_of
-from .interface import Interface
+from .interface import Interface, operations
 from .journal import OnExchange, ignore
-from .outbox import Outbox
+from .outbox import Outbox, Rhythm
 from .profile import Profile
-from .registration import GRACE, PIN_FIRST, Directory, Registrar
+from .registration import GRACE, PIN_FIRST, Directory, Next, Registrar, Tokens
 from .server import Mount, Server
 from .store import MemoryStore, Store
 from .store.records import ConnectionRecord, ConnectionState, InboundToken, TokenKind, Upload
-from .tokens import mint_token, token_digest
+from .tokens import given_token, mint_token, token_digest
 from .transport import HttpRequest, HttpResponse, Transport
 from .types import PartnerEndpoint, Party, Secret, utc_now
 from .v221 import DIALECT as V221
@@ -45,14 +46,15 @@ class Platform:
         parties: The parties that it speaks for.
         handlers: Objects of classes that implement interfaces of `v221`; one object may implement several.
         store: Where connections, tokens and uploads are kept; `MemoryStore` forgets them at the end.
-        profiles: The profiles of connections that are in the store already, besides those passed to `register`
-            and `invite`.
+        profiles: The profiles of connections that are in the store already, besides those passed to
+            `register` and `invite`.
         on_exchange: Called with every exchange that has ended, in both directions.
         transport: Makes the transport for a partner; the default speaks HTTP with aiohttp.
 
     Raises:
-        ValueError: two handlers implement the same interface, or `public_url` is no absolute URL.
-        TypeError: a handler implements no interface.
+        ValueError: two handlers implement the same interface, `public_url` is no absolute URL, or what we
+            would present in the credentials breaks the specification.
+        TypeError: a handler implements no interface, or two whose operations have one name.
     """
 
     def __init__(
@@ -66,8 +68,7 @@ class Platform:
         on_exchange: OnExchange = ignore,
         transport: Callable[[Profile], Transport] | None = None,
     ) -> None:
-        origin_of(public_url)
-        self.public_url = public_url.rstrip("/")
+        self.public_url = _checked_url(public_url)
         self.parties = tuple(parties)
         self.store: Store = store or MemoryStore()
         self._profiles = {profile.name: profile for profile in profiles}
@@ -76,7 +77,7 @@ class Platform:
         self._handled = {dialect: _handled(dialect, handlers) for dialect in DIALECTS}
         _require_all_used(handlers, self._handled.values())
         self._dialects = {one.version: one for one in DIALECTS if self._handled[one] or not handlers}
-        self.outbox = Outbox(self.store, self._deliver)
+        self.outbox = Outbox(self.store, self._deliver, rhythm=self._rhythm)
         self._directory = Directory(self.store)
         self._registrar = Registrar(
             directory=self._directory,
@@ -92,7 +93,9 @@ class Platform:
             principals=self._directory,
             on_exchange=on_exchange,
         )
+        _require_presentable(self._dialects.values(), self.versions_url, self.parties)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._changing = asyncio.Lock()
         self._running = False
 
     @property
@@ -109,26 +112,39 @@ class Platform:
             StoreError: the store cannot be used.
             ValueError: a connection in the store has a profile that was not passed.
         """
-        if self._running:
-            return
-        await self.store.open()
-        for record in await self.store.connections():
-            self._directory.load(self._wiring(record), await self.store.tokens(record.id))
-        await self.outbox.start()
-        self._running = True
+        async with self._changing:
+            if self._running:
+                return
+            await self.store.open()
+            try:
+                for record in await self.store.connections():
+                    self._directory.load(self._wiring(record), await self.store.tokens(record.id))
+                await self.outbox.start()
+            except BaseException:
+                await self._end()
+                raise
+            self._running = True
 
     async def close(self) -> None:
         """Stop: background work first, then the outbox, the partners' connections and the store."""
-        if not self._running:
-            return
-        self._running = False
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.outbox.stop()
-        for wiring in self._directory:
-            await wiring.transport.close()
-        await self.store.close()
+        async with self._changing:
+            if not self._running:
+                return
+            self._running = False
+            tasks = list(self._tasks)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._end()
+
+    async def _end(self) -> None:
+        # In this order, and whatever fails: the store last, for all the others write to it.
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.store.close)
+            for wiring in self._directory:
+                stack.push_async_callback(wiring.transport.close)
+            stack.push_async_callback(self._directory.finish)
+            stack.push_async_callback(self.outbox.stop)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -151,7 +167,10 @@ class Platform:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("background work failed: %s", error if isinstance(error, OcpiError) else type(error).__name__)
+            # Without the text: it may be the partner's, or hold what the work held.
+            exchange = error.exchange if isinstance(error, OcpiError) else None
+            place = f": {exchange.operation}, {exchange.partner}, {exchange}" if exchange else ""
+            log.error("background work failed with %s%s", type(error).__name__, place)
 
     # --- serving -----------------------------------------------------------------------------------
 
@@ -203,10 +222,7 @@ class Platform:
         Raises:
             NotRegistered: there is none of that id.
         """
-        wiring = self._directory.get(connection)
-        if wiring is None:
-            raise NotRegistered(f"there is no connection {connection!r}")
-        return Connection(wiring)
+        return Connection(self._found(connection))
 
     def connections(self) -> list[Connection]:
         """Return every connection."""
@@ -232,12 +248,27 @@ class Platform:
 
         Raises:
             RegistrationFailed: a step failed, or the connection is registered already.
-            UrlRefused: the URL is not one that may be called.
+            UrlRefused: the URL, or an origin, is not one that may be called.
+            ValueError: the token cannot be one, or the profile contradicts another of its name.
         """
-        wiring = self._known(profile, id or profile.name, [str(origin_of(versions_url)), *origins])
-        await self._directory.save(wiring, wiring.record, self._directory.tokens(wiring.record.id))
-        token = token_a if isinstance(token_a, Secret) else Secret(token_a)
+        token = given_token(token_a)
+        pinned = [str(origin_of(one)) for one in (versions_url, *origins)]
+        wiring = self._known(profile, id or profile.name)
+        await self._directory.change(wiring, lambda record, tokens: (_repinned(record, pinned), tokens))
         return await self._registrar.register(wiring, versions_url, token)
+
+    async def update(self, connection: str) -> None:
+        """Exchange new credentials with a registered partner, and read its endpoints again.
+
+        To renew the tokens, and to let the partner see that our handlers, parties or URL changed. The old
+        tokens stay valid until the new ones are used. GIREVE does not take it in 2.2.1: unregister and
+        register again instead.
+
+        Raises:
+            NotRegistered: there is no connection of that id.
+            RegistrationFailed: a step failed, or it is not registered.
+        """
+        await self._registrar.update(self._found(connection))
 
     async def invite(
         self,
@@ -257,10 +288,17 @@ class Platform:
             origins: The origins (``https://host``) that the partner's URLs may have, or `PIN_FIRST`.
             token_a: The token; a new one by default. Choose at least 22 random characters.
             id: Our name for the partner; the profile's name by default.
+
+        Raises:
+            UrlRefused: an origin is none.
+            ValueError: there is no origin, the token cannot be one, or the profile contradicts another of its
+                name.
         """
-        pinned = [] if origins == PIN_FIRST else [str(origin_of(one)) for one in _listed(origins)]
-        wiring = self._known(profile, id or profile.name, pinned)
-        token = mint_token() if token_a is None else token_a if isinstance(token_a, Secret) else Secret(token_a)
+        token = mint_token() if token_a is None else given_token(token_a)
+        pinned = None if origins == PIN_FIRST else [str(origin_of(one)) for one in _listed(origins)]
+        if pinned == []:
+            raise ValueError("expected an origin, such as https://host, or PIN_FIRST")
+        wiring = self._known(profile, id or profile.name)
         if len(token.reveal()) < 22:
             log.warning("%s: token A is short; use at least 22 random characters", wiring.record.id)
         mine = InboundToken(
@@ -269,36 +307,49 @@ class Platform:
             kind=TokenKind.A,
             expires=utc_now() + GRACE,
         )
-        others = [one for one in self._directory.tokens(wiring.record.id) if one.kind is not TokenKind.A]
-        await self._directory.save(wiring, wiring.record, [*others, mine])
+
+        def invited(record: ConnectionRecord, tokens: Tokens) -> Next:
+            others = [one for one in tokens if one.kind is not TokenKind.A]
+            return _repinned(record, pinned), [*others, mine]
+
+        await self._directory.change(wiring, invited)
         return token
 
     async def unregister(self, connection: str) -> None:
         """Delete our credentials at a partner. Uploads are kept for the next registration.
 
         Raises:
+            NotRegistered: there is no connection of that id.
             RegistrationFailed: it is not registered.
-            OcpiError: the partner could not be told.
+            OcpiError: the partner could not be told; the connection is as it was before.
         """
+        await self._registrar.unregister(self._found(connection))
+
+    def _found(self, connection: str) -> Wiring:
         wiring = self._directory.get(connection)
         if wiring is None:
             raise NotRegistered(f"there is no connection {connection!r}")
-        await self._registrar.unregister(wiring)
+        return wiring
 
-    def _known(self, profile: Profile, id: str, origins: Sequence[str]) -> Wiring:
-        self._profiles.setdefault(profile.name, profile)
-        wiring = self._directory.get(id)
+    def _known(self, profile: Profile, connection: str) -> Wiring:
+        """Return a connection, or the beginnings of a new one."""
+        if self._profiles.setdefault(profile.name, profile) != profile:
+            raise ValueError(
+                f"two profiles are named {profile.name!r}; attrs.evolve(profile, name=...) renames one"
+            )
+        wiring = self._directory.get(connection)
         if wiring is None:
-            return self._wiring(ConnectionRecord(id=id, profile=profile.name, origins=tuple(dict.fromkeys(origins))))
-        if origins and wiring.record.state is not ConnectionState.REGISTERED:
-            # What the operator says now counts: a URL that was mistyped at the first attempt must not stay pinned.
-            wiring.record = evolve(wiring.record, origins=tuple(dict.fromkeys(origins)))
+            return self._wiring(ConnectionRecord(id=connection, profile=profile.name))
+        if wiring.profile.name != profile.name:
+            raise ValueError(f"connection {connection!r} has the profile {wiring.profile.name!r}")
         return wiring
 
     def _wiring(self, record: ConnectionRecord) -> Wiring:
         profile = self._profiles.get(record.profile)
         if profile is None:
-            raise ValueError(f"connection {record.id!r} has the profile {record.profile!r}; pass it as profiles=[...]")
+            raise ValueError(
+                f"connection {record.id!r} has the profile {record.profile!r}; pass it as profiles=[...]"
+            )
         return Wiring(
             record=record,
             profile=profile,
@@ -313,12 +364,17 @@ class Platform:
     async def _deliver(self, upload: Upload) -> HttpResponse:
         return await self.connection(upload.connection).deliver(upload)
 
+    def _rhythm(self, connection: str) -> Rhythm:
+        wiring = self._directory.get(connection)
+        if wiring is None:
+            return Rhythm()
+        cap = wiring.profile.retry_cap
+        return Rhythm(first_delay=wiring.profile.retry_base, longest_delay=cap, probe_interval=cap)
+
 
 def _aiohttp_transport(profile: Profile) -> Transport:
     # Origins are checked by the connection, which knows them; here it is the address that counts.
-    policy = UrlPolicy(
-        allow_http_loopback=profile.allow_http_loopback, allow_networks=profile.allow_networks
-    )
+    policy = UrlPolicy(allow_http_loopback=profile.allow_http_loopback, allow_networks=profile.allow_networks)
     return AiohttpTransport(policy)
 
 
@@ -326,22 +382,66 @@ def _listed(origins: Iterable[str] | str) -> Iterable[str]:
     return [origins] if isinstance(origins, str) else origins
 
 
+def _repinned(record: ConnectionRecord, origins: Sequence[str] | None) -> ConnectionRecord:
+    """Pin the origins that the operator says now, or those that will come first where it is None.
+
+    What was mistyped at the first attempt must not stay; what a living registration uses must.
+    """
+    if record.state is ConnectionState.REGISTERED:
+        return evolve(record, origins=tuple(dict.fromkeys([*record.origins, *(origins or ())])))
+    return evolve(record, origins=tuple(dict.fromkeys(origins or ())))
+
+
+def _checked_url(public_url: str) -> str:
+    try:
+        origin_of(public_url)
+    except UrlRefused as refused:
+        raise ValueError(f"public_url: {refused.reason}") from None
+    if "?" in public_url or "#" in public_url:
+        raise ValueError("public_url: expected no query and no fragment")
+    return public_url.rstrip("/")
+
+
+def _require_presentable(dialects: Iterable[Dialect], versions_url: str, parties: Sequence[Party]) -> None:
+    """Find out now, and not in the middle of a handshake, that our credentials would be refused."""
+    presented = [(party.role, party.id) for party in parties]
+    if len(set(presented)) != len(presented):
+        raise ValueError("parties: expected each once in a role")
+    for dialect in dialects:
+        try:
+            dialect.handshake.credentials(mint_token(), versions_url, parties)
+        except InvalidObject as wrong:
+            raise ValueError(f"public_url and parties: {wrong}") from None
+
+
 def _handled(dialect: Dialect, handlers: Sequence[Interface]) -> dict[type[Interface], Interface]:
     found: dict[type[Interface], Interface] = {}
+    named: dict[tuple[int, str], type[Interface]] = {}
     for interface in dialect.interfaces:
         implementing = [handler for handler in handlers if isinstance(handler, interface)]
         if len(implementing) > 1:
             names = " and ".join(type(handler).__name__ for handler in implementing)
-            raise ValueError(f"{interface.__name__} {dialect.version} is implemented by {names}; expected one")
-        if implementing:
-            found[interface] = implementing[0]
+            raise ValueError(
+                f"{interface.__name__} {dialect.version} is implemented by {names}; expected one"
+            )
+        for handler in implementing:
+            found[interface] = handler
+            for operation in operations(interface):
+                other = named.setdefault((id(handler), operation.name), interface)
+                if other is not interface:
+                    both = f"{other.__name__} and {interface.__name__}"
+                    raise TypeError(
+                        f"{type(handler).__name__}: {both} have a {operation.name} each; use two objects"
+                    )
     return found
 
 
-def _require_all_used(handlers: Sequence[Interface], handled: Iterable[dict[type[Interface], Interface]]) -> None:
+def _require_all_used(
+    handlers: Sequence[Interface], handled: Iterable[dict[type[Interface], Interface]]
+) -> None:
     used = [id(handler) for one in handled for handler in one.values()]
     for handler in handlers:
         if id(handler) not in used:
-            raise TypeError(f"{type(handler).__name__} implements no interface of OCPI")
-
-
+            # A class that was passed in the place of its object has a name of its own.
+            name = getattr(handler, "__name__", type(handler).__name__)
+            raise TypeError(f"{name} is no object that implements an interface of OCPI")

@@ -1,7 +1,14 @@
 """The credentials handshake in both directions, and who may come in with which token; knows no HTTP library.
 
 Rule: the new never destroys the old until the new was seen working. Each side commits its whole step in one
-transaction of the store. `docs/explanation/registration.md` draws the states.
+transaction of the store.
+
+| inbound token | opens | ends |
+|---|---|---|
+| A: given to the partner by people | the handshake | when the current one is first used, or after 24 h |
+| PENDING: sent by us, not confirmed yet | everything, for call backs | when confirmed, or after 24 h |
+| CURRENT | everything | when it is replaced |
+| PREVIOUS: replaced | everything | when the current one is first used, or after 24 h |
 """
 
 from __future__ import annotations
@@ -10,7 +17,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from attrs import evolve
 from multidict import CIMultiDict
@@ -22,11 +29,12 @@ from .dialect import Dialect, Presented
 from .errors import (
     InvalidParameters,
     MethodNotAllowed,
+    NoAnswer,
     NoMatchingEndpoints,
+    NotSent,
     OcpiError,
     Problem,
     RegistrationFailed,
-    StatusError,
     Unauthorized,
     UnsupportedVersion,
     UnusableClientApi,
@@ -38,8 +46,8 @@ from .pagination import Link
 from .server import HandshakeContext, Principal
 from .store import Store
 from .store.records import ConnectionRecord, ConnectionState, InboundToken, TokenKind
-from .tokens import TokenEncoding, mint_token, token_digest
-from .types import Party, PartnerEndpoint, Secret, utc_now
+from .tokens import TokenEncoding, is_token, mint_token, token_digest
+from .types import PartnerEndpoint, Party, PartyId, Secret, utc_now
 
 log = logging.getLogger("ocpi_gireve.registration")
 
@@ -48,6 +56,14 @@ GRACE = timedelta(hours=24)
 
 PIN_FIRST = "pin-first"
 """Instead of origins: accept the origin that comes with the right token A first, and no other afterwards."""
+
+CALL_BACK_TIMEOUT = 10.0
+"""Seconds for each question that we ask a partner while it waits for our answer."""
+
+Tokens: TypeAlias = tuple[InboundToken, ...]
+Next: TypeAlias = tuple[ConnectionRecord, Sequence[InboundToken]]
+Change: TypeAlias = Callable[[ConnectionRecord, Tokens], Next]
+"""Makes a connection's next record and tokens of those there are."""
 
 
 class Directory:
@@ -59,9 +75,12 @@ class Directory:
         self._wirings: dict[str, Wiring] = {}
         self._tokens: dict[str, tuple[InboundToken, ...]] = {}
         self._digests: dict[bytes, InboundToken] = {}
+        self._direct: dict[PartyId, set[str]] = {}
+        self._changing: dict[str, asyncio.Lock] = {}
+        self._unfinished: set[asyncio.Task[None]] = set()
 
     def __iter__(self) -> Iterator[Wiring]:
-        return iter(self._wirings.values())
+        return iter(list(self._wirings.values()))
 
     def get(self, connection: str) -> Wiring | None:
         """Return a connection by its id."""
@@ -73,20 +92,52 @@ class Directory:
 
     def load(self, wiring: Wiring, tokens: Sequence[InboundToken]) -> None:
         """Take over what the store holds."""
-        self._wirings[wiring.record.id] = wiring
-        self._index(wiring.record.id, tokens)
-
-    async def save(self, wiring: Wiring, record: ConnectionRecord, tokens: Sequence[InboundToken]) -> None:
-        """Change a connection and its tokens, in the store first."""
-        await self._store.save_connection(record, tokens)
-        wiring.record = record
-        self.load(wiring, tokens)
-
-    def _index(self, connection: str, tokens: Sequence[InboundToken]) -> None:
-        for old in self._tokens.get(connection, ()):
+        record = wiring.record
+        self._wirings[record.id] = wiring
+        for old in self._tokens.get(record.id, ()):
             self._digests.pop(old.digest, None)
-        self._tokens[connection] = tuple(tokens)
+        self._tokens[record.id] = tuple(tokens)
         self._digests.update({token.digest: token for token in tokens})
+        for connections in self._direct.values():
+            connections.discard(record.id)
+        if record.state is ConnectionState.REGISTERED and not wiring.profile.is_hub:
+            for role in record.roles:
+                self._direct.setdefault(role.party, set()).add(record.id)
+        self._direct = {party: connections for party, connections in self._direct.items() if connections}
+
+    async def change(self, wiring: Wiring, change: Change) -> None:
+        """Change a connection and its tokens together, in the store first.
+
+        It is done to its end even if the caller is cancelled: memory must not differ from the store.
+
+        Raises:
+            StoreError: nothing was changed.
+        """
+        task = asyncio.create_task(self._change(wiring, change))
+        self._unfinished.add(task)
+        task.add_done_callback(self._unfinished.discard)
+        await asyncio.shield(task)
+
+    async def _change(self, wiring: Wiring, change: Change) -> None:
+        id = wiring.record.id  # noqa: A001 - its name in the record
+        async with self._changing.setdefault(id, asyncio.Lock()):
+            record, tokens = change(wiring.record, self.tokens(id))
+            await self._store.save_connection(record, tokens)
+            wiring.record = record
+            self.load(wiring, tokens)
+
+    async def finish(self) -> None:
+        """Wait for the changes whose callers were cancelled."""
+        while self._unfinished:
+            await asyncio.wait(self._unfinished)
+
+    def held_by_others(self, party: PartyId, record: ConnectionRecord) -> bool:
+        """Tell whether a party is presented by another partner: one that has none of this one's origins.
+
+        One partner may have several connections, such as one for each role.
+        """
+        others = self._direct.get(party, set()) - {record.id}
+        return any(set(self._wirings[other].record.origins).isdisjoint(record.origins) for other in others)
 
     def find(self, digest: bytes, token: Secret) -> Principal | None:
         """Return who presents a token, if it is valid now. The digest is the key of an exact lookup."""
@@ -101,6 +152,7 @@ class Directory:
             kind=found.kind,
             profile=wiring.profile,
             parties=frozenset(role.party for role in wiring.record.roles),
+            elsewhere=self._direct,
             token=token,
         )
 
@@ -108,18 +160,23 @@ class Directory:
         """Take note of a token's first use: with it, those that it replaces end."""
         if principal.kind is not TokenKind.CURRENT:
             return
-        tokens = self._tokens[principal.connection]
-        current = next((token for token in tokens if token.kind is TokenKind.CURRENT), None)
-        if current is None or current.used:
+        if any(token.used for token in _of_kind(self.tokens(principal.connection), TokenKind.CURRENT)):
             return
-        wiring = self._wirings[principal.connection]
-        await self.save(wiring, wiring.record, _settled(tokens))
+        await self.change(
+            self._wirings[principal.connection], lambda record, tokens: (record, _settled(tokens))
+        )
 
 
 def _settled(tokens: Sequence[InboundToken]) -> list[InboundToken]:
-    """Return the tokens after the current one was used: A is spent, the previous one is gone."""
-    kept = [token for token in tokens if token.kind in (TokenKind.A, TokenKind.CURRENT)]
-    return [evolve(token, used=True) for token in kept]
+    """Return the tokens after the current one was used: A is spent, the previous ones are gone."""
+    kept: list[InboundToken] = []
+    for token in tokens:
+        if token.kind is TokenKind.PENDING:
+            kept.append(token)
+        elif token.kind is not TokenKind.PREVIOUS:
+            # A spent token A opens nothing, but may be needed again: see `Registrar`.
+            kept.append(evolve(token, used=True, expires=None))
+    return kept
 
 
 def _of_kind(tokens: Sequence[InboundToken], kind: TokenKind) -> list[InboundToken]:
@@ -129,8 +186,11 @@ def _of_kind(tokens: Sequence[InboundToken], kind: TokenKind) -> list[InboundTok
 class Registrar:
     """Both sides of the handshake, for every version.
 
-    As the server's handler of versions and credentials it answers partners; `register` and `unregister`
-    start the handshake from our side.
+    As the server's handler of versions and credentials it answers partners; `register`, `update` and
+    `unregister` start the handshake from our side.
+
+    After an unregistration the token A that opened the registration opens the next one, for 24 hours: GIREVE
+    unregisters and registers again where OCPI would update.
     """
 
     def __init__(
@@ -189,7 +249,7 @@ class Registrar:
             return await self._accept(ctx, wiring, credentials, previous=False)
 
     async def put_credentials(self, ctx: HandshakeContext, credentials: Model) -> Model:
-        """Replace a registered partner's credentials; the token before stays valid until the new one is used."""
+        """Replace a partner's credentials; the token before stays valid until the new one is used."""
         async with self._lock(ctx.partner):
             wiring = self._wiring(ctx)
             self._require_registered(ctx, wiring)
@@ -219,27 +279,26 @@ class Registrar:
         """Look at the partner's interfaces with its token, then commit everything at once."""
         dialect = self._dialects[ctx.version]
         presented = _presented(dialect, credentials)
-        record = evolve(wiring.record, origins=wiring.record.origins or self._first_origin(wiring, presented))
+        origins = wiring.record.origins or self._first_origin(wiring, presented)
+        record = evolve(wiring.record, origins=origins)
+        self._require_own_parties(record, presented)
         try:
             endpoints = await self._endpoints_of(wiring, record, dialect, presented)
-        except StatusError as error:
+        except OcpiError as error:
+            log.warning("%s: its registration failed: %s", ctx.partner, type(error).__name__)
             if isinstance(error, UnsupportedVersion | NoMatchingEndpoints) and error.exchange is None:
                 raise
             raise UnusableClientApi(f"your versions cannot be used: {error}") from error
-        except OcpiError as error:
-            raise UnusableClientApi(f"your versions cannot be used: {error}") from error
         token = mint_token()
-        tokens = self._directory.tokens(ctx.partner)
-        kept = _of_kind(tokens, TokenKind.A)
-        if previous:
-            kept += [
-                evolve(old, kind=TokenKind.PREVIOUS, expires=self._now() + GRACE)
-                for old in _of_kind(tokens, TokenKind.CURRENT)
-            ]
+        shown = token_digest(ctx.presented)
         current = InboundToken(digest=token_digest(token), connection=ctx.partner, kind=TokenKind.CURRENT)
-        await self._directory.save(
-            wiring,
-            evolve(
+
+        def registered(_: ConnectionRecord, tokens: Tokens) -> Next:
+            kept = [*_of_kind(tokens, TokenKind.A), *_of_kind(tokens, TokenKind.PENDING)]
+            if previous:
+                # What the partner is known to hold. It may ask again because this answer got lost.
+                kept += [one for one in self._replaced(tokens) if one.used or one.digest == shown]
+            changes = evolve(
                 record,
                 state=ConnectionState.REGISTERED,
                 version=dialect.version,
@@ -247,12 +306,37 @@ class Registrar:
                 roles=presented.roles,
                 endpoints=endpoints,
                 outbound_token=presented.token,
-            ),
-            [*kept, current],
-        )
+            )
+            return changes, [*kept, current]
+
+        await self._directory.change(wiring, registered)
         wiring.outbox.resume(ctx.partner)
         log.info("%s: registered by the partner in OCPI %s", ctx.partner, dialect.version)
         return self._ours(dialect, token)
+
+    def _replaced(self, tokens: Sequence[InboundToken]) -> list[InboundToken]:
+        """Return the tokens that open everything now, as what they are once there is a newer one."""
+        until = self._now() + GRACE
+        current = _of_kind(tokens, TokenKind.CURRENT)
+        replaced = [evolve(token, kind=TokenKind.PREVIOUS, expires=until) for token in current]
+        return [*_of_kind(tokens, TokenKind.PREVIOUS), *replaced]
+
+    def _require_own_parties(self, record: ConnectionRecord, presented: Presented) -> None:
+        """Make sure that a partner presents nobody else's parties: it may write what they own.
+
+        Raises:
+            InvalidParameters: it presents a party of ours, or one of another partner, or none.
+        """
+        ours = {party.id for party in self._parties}
+        problems = [
+            Problem(f"/roles/{index}/party_id", "owner", "expected a party of your platform")
+            for index, role in enumerate(presented.roles)
+            if role.party in ours or self._directory.held_by_others(role.party, record)
+        ]
+        if not presented.roles:
+            problems.append(Problem("/roles", "empty", "expected at least one"))
+        if problems:
+            raise InvalidParameters(problems=problems)
 
     def _first_origin(self, wiring: Wiring, presented: Presented) -> tuple[str, ...]:
         """Return the origin to pin where the operator left it to the first registration."""
@@ -272,12 +356,18 @@ class Registrar:
         policy = _policy(wiring, record)
         listed, detailed = _versions_operations(dialect)
         url = str(policy.check(presented.url, "credentials.url"))
-        versions = await self._ask(wiring, listed, url, None, presented.token, dialect.token_encoding)
+        timeout = min(wiring.profile.timeout, CALL_BACK_TIMEOUT)
+        encoding = dialect.token_encoding
+        versions = await self._ask(
+            wiring, listed, url, None, token=presented.token, encoding=encoding, timeout=timeout
+        )
         offered = dict(dialect.handshake.offered(one) for one in cast("list[Model]", versions))
         if dialect.version not in offered:
             raise UnsupportedVersion(f"your versions do not list {dialect.version}")
         url = str(policy.check(offered[dialect.version], "versions[].url"))
-        details = await self._ask(wiring, detailed, url, None, presented.token, dialect.token_encoding)
+        details = await self._ask(
+            wiring, detailed, url, None, token=presented.token, encoding=encoding, timeout=timeout
+        )
         return _checked_endpoints(policy, dialect.handshake.endpoints(cast("Model", details)))
 
     def _ours(self, dialect: Dialect, token: Secret) -> Model:
@@ -294,33 +384,73 @@ class Registrar:
         async with self._lock(wiring.record.id):
             if wiring.record.state is ConnectionState.REGISTERED:
                 raise RegistrationFailed("register", f"{wiring.record.id} is registered already.")
-            step = "GET versions"
-            try:
-                policy = wiring.policy
-                url = str(policy.check(versions_url, "versions URL"))
-                offered, encoding = await self._offered(wiring, url, token_a)
-                dialect = self._best(offered)
-                step = "GET version details"
-                url = str(policy.check(offered[dialect.version], "versions[].url"))
-                _, detailed = _versions_operations(dialect)
-                details = await self._ask(wiring, detailed, url, None, token_a, encoding)
-                endpoints = _checked_endpoints(policy, dialect.handshake.endpoints(cast("Model", details)))
-                step = "POST credentials"
-                presented = await self._post(wiring, dialect, endpoints, token_a)
-            except OcpiError as error:
-                raise RegistrationFailed(step, str(error)) from error
-            await self._registered(wiring, dialect, versions_url, endpoints, presented)
-            return Connection(wiring)
+            await self._present(wiring, versions_url, token_a, "POST")
+        return Connection(wiring)
+
+    async def update(self, wiring: Wiring) -> None:
+        """Exchange new credentials with a registered partner, and read its endpoints again.
+
+        Raises:
+            RegistrationFailed: a step failed, or it is not registered; the connection is as it was before.
+        """
+        async with self._lock(wiring.record.id):
+            record = wiring.record
+            token, url = record.outbound_token, record.versions_url
+            if record.state is not ConnectionState.REGISTERED or token is None or url is None:
+                raise RegistrationFailed("PUT credentials", f"{record.id} is not registered.")
+            await self._present(wiring, url, token, "PUT")
+
+    async def _present(self, wiring: Wiring, versions_url: str, token: Secret, method: str) -> None:
+        """Take the steps of the handshake, and keep what came of them."""
+        step = "GET versions"
+        try:
+            policy = wiring.policy
+            url = str(policy.check(versions_url, "versions URL"))
+            offered, encoding = await self._offered(wiring, url, token)
+            dialect = self._best(offered)
+            step = "GET version details"
+            url = str(policy.check(offered[dialect.version], "versions[].url"))
+            _, detailed = _versions_operations(dialect)
+            details = await self._ask(wiring, detailed, url, None, token=token, encoding=encoding)
+            endpoints = _checked_endpoints(policy, dialect.handshake.endpoints(cast("Model", details)))
+            step = f"{method} credentials"
+            ours = mint_token()
+            presented = await self._send_ours(
+                wiring, dialect, endpoints, token=token, method=method, ours=ours
+            )
+            # Its URL is not looked at, for we have it; GIREVE's own example of an answer has one in http.
+            self._require_own_parties(wiring.record, presented)
+        except OcpiError as error:
+            raise RegistrationFailed(step, str(error), _advice(step, error)) from error
+
+        def registered(record: ConnectionRecord, tokens: Tokens) -> Next:
+            changes = evolve(
+                record,
+                state=ConnectionState.REGISTERED,
+                version=dialect.version,
+                versions_url=versions_url,
+                roles=presented.roles,
+                endpoints=endpoints,
+                outbound_token=presented.token,
+            )
+            current = InboundToken(digest=token_digest(ours), connection=record.id, kind=TokenKind.CURRENT)
+            return changes, [*_of_kind(tokens, TokenKind.A), *self._replaced(tokens), current]
+
+        await self._directory.change(wiring, registered)
+        wiring.outbox.resume(wiring.record.id)
+        log.info("%s: registered in OCPI %s", wiring.record.id, dialect.version)
 
     async def _offered(
         self, wiring: Wiring, url: str, token_a: Secret
     ) -> tuple[dict[str, str], TokenEncoding]:
-        """Read the partner's versions, in the token encoding that it understands: its version is not known yet."""
+        """Read the partner's versions, in the token encoding that it takes: its version is not known."""
         refused: Unauthorized | None = None
         for dialect in self._dialects.values():
             listed, _ = _versions_operations(dialect)
             try:
-                versions = await self._ask(wiring, listed, url, None, token_a, dialect.token_encoding)
+                versions = await self._ask(
+                    wiring, listed, url, None, token=token_a, encoding=dialect.token_encoding
+                )
             except Unauthorized as error:
                 refused = error
                 continue
@@ -336,52 +466,36 @@ class Registrar:
             f"we speak {', '.join(self._dialects)}; the partner offers {', '.join(offered) or 'nothing'}"
         )
 
-    async def _post(
-        self, wiring: Wiring, dialect: Dialect, endpoints: Sequence[PartnerEndpoint], token_a: Secret
-    ) -> Presented:
-        """Send our credentials. Their token is valid before they leave: the partner calls back meanwhile."""
-        ours = mint_token()
-        record = wiring.record
-        pending = InboundToken(
-            digest=token_digest(ours),
-            connection=record.id,
-            kind=TokenKind.PENDING,
-            expires=self._now() + GRACE,
-        )
-        others = [t for t in self._directory.tokens(record.id) if t.kind is not TokenKind.PENDING]
-        await self._directory.save(wiring, record, [*others, pending])
-        post = _operation(dialect.credentials, "POST")
-        url = next(one.url for one in endpoints if one.module == post.module)
-        body = self._ours(dialect, ours)
-        answer = await self._ask(wiring, post, url, body, token_a, dialect.token_encoding)
-        presented = _presented(dialect, cast("Model", answer))
-        wiring.policy.check(presented.url, "credentials.url")
-        return presented
-
-    async def _registered(
+    async def _send_ours(
         self,
         wiring: Wiring,
         dialect: Dialect,
-        versions_url: str,
-        endpoints: tuple[PartnerEndpoint, ...],
-        presented: Presented,
-    ) -> None:
-        record = evolve(
-            wiring.record,
-            state=ConnectionState.REGISTERED,
-            version=dialect.version,
-            versions_url=versions_url,
-            roles=presented.roles,
-            endpoints=endpoints,
-            outbound_token=presented.token,
+        endpoints: Sequence[PartnerEndpoint],
+        *,
+        token: Secret,
+        method: str,
+        ours: Secret,
+    ) -> Presented:
+        """Send our credentials. Their token is valid before they leave: the partner calls back meanwhile.
+
+        Earlier ones stay valid, too: if an answer was lost, the partner holds the token that we sent then.
+        """
+        pending = InboundToken(
+            digest=token_digest(ours),
+            connection=wiring.record.id,
+            kind=TokenKind.PENDING,
+            expires=self._now() + GRACE,
         )
-        tokens = self._directory.tokens(record.id)
-        current = [
-            evolve(token, kind=TokenKind.CURRENT, expires=None) for token in _of_kind(tokens, TokenKind.PENDING)
-        ]
-        await self._directory.save(wiring, record, [*_of_kind(tokens, TokenKind.A), *current])
-        wiring.outbox.resume(record.id)
-        log.info("%s: registered in OCPI %s", record.id, dialect.version)
+        await self._directory.change(wiring, lambda record, tokens: (record, [*self._valid(tokens), pending]))
+        operation = _operation(dialect.credentials, method)
+        url = next(one.url for one in endpoints if one.module == operation.module)
+        body = self._ours(dialect, ours)
+        answer = await self._ask(wiring, operation, url, body, token=token, encoding=dialect.token_encoding)
+        return _presented(dialect, cast("Model", answer))
+
+    def _valid(self, tokens: Sequence[InboundToken]) -> list[InboundToken]:
+        now = self._now()
+        return [token for token in tokens if token.expires is None or token.expires > now]
 
     async def unregister(self, wiring: Wiring) -> None:
         """Delete our credentials at a partner and forget its own; uploads are kept.
@@ -396,22 +510,29 @@ class Registrar:
             delete = _operation(wiring.dialect.credentials, "DELETE")
             try:
                 url = wiring.endpoint(delete)
-                await self._ask(wiring, delete, url, None, record.outbound_token, wiring.dialect.token_encoding)
+                await self._ask(
+                    wiring,
+                    delete,
+                    url,
+                    None,
+                    token=record.outbound_token,
+                    encoding=wiring.dialect.token_encoding,
+                )
             except (Unauthorized, MethodNotAllowed):
                 log.info("%s: the partner has unregistered before", record.id)
             await self._forget(wiring)
 
     async def _forget(self, wiring: Wiring) -> None:
-        record = evolve(
-            wiring.record,
-            state=ConnectionState.UNREGISTERED,
-            roles=(),
-            endpoints=(),
-            outbound_token=None,
-        )
-        # GIREVE unregisters and registers again where OCPI would update, so the token A has to open that.
-        again = [evolve(token, used=False) for token in _of_kind(self._directory.tokens(record.id), TokenKind.A)]
-        await self._directory.save(wiring, record, again)
+        until = self._now() + GRACE
+
+        def forgotten(record: ConnectionRecord, tokens: Tokens) -> Next:
+            # The version stays: uploads are written for it, and wait.
+            changes = evolve(
+                record, state=ConnectionState.UNREGISTERED, roles=(), endpoints=(), outbound_token=None
+            )
+            return changes, [evolve(one, used=False, expires=until) for one in _of_kind(tokens, TokenKind.A)]
+
+        await self._directory.change(wiring, forgotten)
 
     async def _ask(
         self,
@@ -419,20 +540,37 @@ class Registrar:
         operation: Operation,
         url: str,
         body: Model | None,
+        *,
         token: Secret,
         encoding: TokenEncoding,
+        timeout: float | None = None,
     ) -> object:
-        response, exchange = await send(
+        return await send(
             wiring,
             operation,
             url,
-            encode_body(operation, body),
+            encode_body(body),
             token=token,
             encoding=encoding,
             headers=CIMultiDict[str](),
             correlation_id=None,
+            read=lambda response, exchange: decode_result(operation, response, exchange),
+            timeout=timeout,
         )
-        return decode_result(operation, response, exchange)
+
+
+def _advice(step: str, error: OcpiError) -> str:
+    """Say what to do about a failure that the partner may see differently."""
+    if not step.startswith("POST"):
+        return ""
+    if isinstance(error, NoAnswer) and not isinstance(error, NotSent):
+        return (
+            "The partner may have registered us: register again with the same token; "
+            "if that is refused, ask the partner to delete our registration."
+        )
+    if isinstance(error, MethodNotAllowed):
+        return "The partner holds us registered: ask it to delete our registration, then register again."
+    return ""
 
 
 def _policy(wiring: Wiring, record: ConnectionRecord) -> UrlPolicy:
@@ -445,8 +583,7 @@ def _policy(wiring: Wiring, record: ConnectionRecord) -> UrlPolicy:
 
 def _presented(dialect: Dialect, credentials: Model) -> Presented:
     presented = dialect.handshake.presented(credentials)
-    token = presented.token.reveal()
-    if not (1 <= len(token) <= 64 and all("!" <= letter <= "~" for letter in token)):
+    if not is_token(presented.token):
         problem = Problem("/token", "regex", "expected 1 to 64 printable ASCII characters without blanks")
         raise InvalidParameters(problems=[problem])
     return presented

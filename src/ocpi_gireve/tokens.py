@@ -16,7 +16,8 @@ from .types import Secret
 TOKEN_LENGTH = 43
 """Characters of a minted token: 256 bits, within the 64 that OCPI allows. (credentials chapter)"""
 
-_PARAMETER = re.compile(r"token ([!-~]+)", re.IGNORECASE)
+# ASCII: else the Kelvin sign would be a "k", and letters from elsewhere would be parts of a token.
+_PARAMETER = re.compile(r"token ([!-~]+)", re.IGNORECASE | re.ASCII)
 _TOKEN = re.compile(r"[!-~]{1,64}")
 
 
@@ -36,8 +37,25 @@ def mint_token() -> Secret:
     return Secret(secrets.token_urlsafe(32))
 
 
+def given_token(text: str | Secret) -> Secret:
+    """Return a token A that people exchanged.
+
+    Raises:
+        ValueError: it cannot stand in a header: it is not 1 to 64 printable ASCII characters without blanks.
+    """
+    token = text if isinstance(text, Secret) else Secret(text)
+    if not is_token(token):
+        raise ValueError("a token has 1 to 64 printable ASCII characters, and no blanks")
+    return token
+
+
+def is_token(token: Secret) -> bool:
+    """Tell whether a text can be a credentials token. (credentials chapter, Credentials object)"""
+    return _TOKEN.fullmatch(token.reveal()) is not None
+
+
 def token_digest(token: Secret) -> bytes:
-    """Return the SHA-256 under which a token is stored and looked up; tokens are random, so it needs no salt."""
+    """Return the SHA-256 under which a token is stored and looked up; tokens are random: it needs no salt."""
     return hashlib.sha256(token.reveal().encode()).digest()
 
 
@@ -70,7 +88,8 @@ def presented_tokens(headers: Sequence[str], encoding: TokenEncoding) -> list[Se
         encoding: What the route expects.
 
     Raises:
-        Unauthorized: there is not exactly one header, or it is not ``Token <value>``; the text does not say which.
+        Unauthorized: there is not exactly one header, or it is not ``Token <value>``; the text does not say
+            which.
     """
     if len(headers) == 1 and len(headers[0]) <= 512:
         found = _PARAMETER.fullmatch(headers[0])

@@ -77,7 +77,7 @@ def aiohttp_app(
             return web.Response(status=400)
         return _response(await serve(HttpRequest(method=method, url=url, headers=headers, body=body)))
 
-    # Whoever serves the application, with `web.run_app` for one, logs there; adding a filter again does nothing.
+    # Whoever serves the application logs there; adding a filter again does nothing.
     logging.getLogger("aiohttp.server").addFilter(hide_bad_requests)
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handle)

@@ -170,12 +170,14 @@ class _Connection:
     """What the lanes of one connection share.
 
     Attributes:
+        rhythm: How long to wait for this partner.
         epoch: Grows with every registration: what an attempt of an older one learnt holds no longer.
         parties: The suspensions of single parties, by their key.
     """
 
     id: str
     slots: asyncio.Semaphore
+    rhythm: Rhythm
     epoch: int = 0
     suspension: _Suspension | None = None
     parties: dict[str, _Suspension] = Factory(dict[str, _Suspension])
@@ -221,7 +223,7 @@ class Outbox:
         store: Where uploads are kept.
         deliver: Sends one upload, once, and returns the answer whatever its status; raises an `OcpiError`
             where there is none. It must come to an end by itself.
-        rhythm: How long to wait.
+        rhythm: How long to wait; a function gives each connection its own, by its id.
         lanes_in_flight: How many lanes of one connection may be sending at a time.
         on_event: Told of everything that is parked, suspended, recovered or delivered. It must return at
             once; its errors are logged and change nothing.
@@ -236,7 +238,7 @@ class Outbox:
         store: Store,
         deliver: Callable[[Upload], Awaitable[HttpResponse]],
         *,
-        rhythm: Rhythm = Rhythm(),  # noqa: B008 - a value that never changes
+        rhythm: Rhythm | Callable[[str], Rhythm] = Rhythm(),  # noqa: B008 - a value that never changes
         lanes_in_flight: int = 8,
         on_event: Callable[[OutboxEvent], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -410,7 +412,8 @@ class Outbox:
             return
         connection = self._connections.get(connection_id)
         if connection is None:
-            connection = _Connection(connection_id, asyncio.Semaphore(self._lanes_in_flight))
+            rhythm = self._rhythm if isinstance(self._rhythm, Rhythm) else self._rhythm(connection_id)
+            connection = _Connection(connection_id, asyncio.Semaphore(self._lanes_in_flight), rhythm)
             self._connections[connection_id] = connection
         lane = connection.lanes.get(name)
         if lane is not None:
@@ -510,7 +513,7 @@ class Outbox:
         finally:
             if probed is not None:
                 probed.probing = False
-                probed.probe_at = self._clock() + self._rhythm.probe_interval
+                probed.probe_at = self._clock() + lane.connection.rhythm.probe_interval
                 self._wake_waiting(probed)
 
     async def _send(self, lane: _Lane, upload: Upload) -> tuple[Verdict, HttpResponse | None]:
@@ -577,7 +580,8 @@ class Outbox:
                     self._log_store(lane, trouble, error)
             if not self._running:
                 raise _Stopped
-            delay = min(self._rhythm.delay(failures, self._jitter()), self._rhythm.store_delay)
+            rhythm = lane.connection.rhythm
+            delay = min(rhythm.delay(failures, self._jitter()), rhythm.store_delay)
             await self._pause(lane, LaneState.BACKOFF, trouble, delay)
 
     # --- suspensions -------------------------------------------------------------------------------------
@@ -616,7 +620,7 @@ class Outbox:
         if known is not None:
             known.reason, known.by_parties = reason, by_parties
             return
-        probe_at = self._clock() + self._rhythm.probe_interval
+        probe_at = self._clock() + connection.rhythm.probe_interval
         suspension = _Suspension(party, reason, probe_at, by_parties)
         if party is None:
             connection.suspension = suspension
@@ -676,7 +680,7 @@ class Outbox:
     # --- waiting -----------------------------------------------------------------------------------------
 
     async def _back_off(self, lane: _Lane, reason: str, retry_after: float | None) -> None:
-        delay = self._rhythm.delay(lane.failures, self._jitter())
+        delay = lane.connection.rhythm.delay(lane.failures, self._jitter())
         await self._pause(lane, LaneState.BACKOFF, reason, max(delay, retry_after or 0.0))
 
     async def _pause(self, lane: _Lane, state: LaneState, reason: str, seconds: float | None) -> None:

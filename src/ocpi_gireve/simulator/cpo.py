@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -9,19 +10,18 @@ from decimal import Decimal
 
 from attrs import evolve, frozen
 
-from .._model import replaced
 from ..connection import Connection
 from ..context import Context
-from ..errors import UnknownLocation
+from ..errors import OcpiError, UnknownLocation
 from ..journal import OnExchange, ignore
-from ..pagination import Link, Page, PageQuery, page_of
+from ..pagination import Link
 from ..patch import Patch
 from ..platform import Platform
 from ..profile import Profile
 from ..receivers import LocationBook
 from ..store import Store
 from ..transport import Transport
-from ..types import Party, PartyId, ci_key, utc_now
+from ..types import Party, PartyId, ci_equal, utc_now
 from ..v221 import (
     CDR,
     EVSE,
@@ -42,10 +42,6 @@ from ..v221 import (
     EvseRef,
     Location,
     LocationsReceiver,
-    LocationsSender,
-    OwnConnectorRef,
-    OwnEvseRef,
-    OwnLocationRef,
     Price,
     Session,
     SessionRef,
@@ -56,11 +52,17 @@ from ..v221 import (
     StopSession,
     Token,
 )
+from .locations import ServedLocations
+
+log = logging.getLogger("ocpi_gireve.simulator")
 
 PRICE_PER_KWH = Decimal("0.40")
 """Without VAT, in EUR."""
 KWH = Decimal("12.500")
 """What every car of this CPO charges."""
+HOURS = Decimal("0.75")
+"""How long it takes."""
+DURATION = timedelta(hours=float(HOURS))
 
 
 @frozen
@@ -82,35 +84,15 @@ class Spot:
         return PartyId(self.location.country_code, self.location.party_id)
 
 
-class CpoLocations(LocationsSender):
-    """Serves the locations of a book."""
+class CpoLocations(ServedLocations):
+    """Serves the locations of a book: those of one CPO where one is addressed."""
 
     def __init__(self, book: LocationBook) -> None:
         self._book = book
 
-    def _location(self, location_id: str) -> Location:
-        for location in self._book.all():
-            if ci_key(location.id) == ci_key(location_id):
-                return location
-        raise UnknownLocation
-
-    async def list_locations(self, ctx: Context, query: PageQuery) -> Page[Location]:
-        return page_of([one for one in self._book.all() if query.covers(one.last_updated)], query)
-
-    async def get_location(self, ctx: Context, ref: OwnLocationRef) -> Location:
-        return self._location(ref.location_id)
-
-    async def get_evse(self, ctx: Context, ref: OwnEvseRef) -> EVSE:
-        for evse in self._location(ref.location_id).evses:
-            if ci_key(evse.uid) == ci_key(ref.evse_uid):
-                return evse
-        raise UnknownLocation
-
-    async def get_connector(self, ctx: Context, ref: OwnConnectorRef) -> Connector:
-        for connector in (await self.get_evse(ctx, OwnEvseRef(ref.location_id, ref.evse_uid))).connectors:
-            if ci_key(connector.id) == ci_key(ref.connector_id):
-                return connector
-        raise UnknownLocation
+    def visible(self, ctx: Context) -> Sequence[Location]:
+        """Return the locations of the CPO that is asked."""
+        return self._book.all() if ctx.receiver is None else self._book.of(ctx.receiver)
 
 
 class CpoCommands(CommandsReceiver):
@@ -120,11 +102,15 @@ class CpoCommands(CommandsReceiver):
         self._cpo = cpo
 
     async def start_session(self, ctx: Context, command: StartSession) -> CommandResponse:
-        spot = self._cpo.spot(command.location_id, command.evse_uid or "", command.connector_id)
+        """Accept the command where the EVSE is there and free."""
+        spot = self._cpo.spot(ctx.receiver, command.location_id, command.evse_uid, command.connector_id)
+        if not self._cpo.reserve(spot):
+            return CommandResponse(result=CommandResponseType.REJECTED, timeout=0)
         self._cpo.platform.spawn(self._start(ctx, command, spot))
         return CommandResponse(result=CommandResponseType.ACCEPTED, timeout=30)
 
     async def stop_session(self, ctx: Context, command: StopSession) -> CommandResponse:
+        """Accept the command where the session is active."""
         if command.session_id not in self._cpo.active:
             return CommandResponse(result=CommandResponseType.UNKNOWN_SESSION, timeout=0)
         self._cpo.platform.spawn(self._stop(ctx, command))
@@ -142,10 +128,13 @@ class CpoCommands(CommandsReceiver):
 
     async def _report(self, ctx: Context, response_url: str) -> None:
         connection = self._cpo.platform.connection(ctx.partner)
-        if ctx.receiver is not None:
-            connection = connection.routed(sender=ctx.receiver, receiver=ctx.sender, following=ctx)
+        view = connection.routed(sender=ctx.receiver, receiver=ctx.sender, following=ctx)
         result = CommandResult(result=CommandResultType.ACCEPTED)
-        await connection.call(CommandsSender.post_result, Link(response_url), result)
+        try:
+            await view.call(CommandsSender.post_result, Link(response_url), result)
+        except OcpiError as error:
+            # The car charges, or stops, all the same, and the session tells.
+            log.warning("the result of a command could not be posted: %s", error)
 
 
 class Cpo:
@@ -159,6 +148,11 @@ class Cpo:
         hub: The profile of the hub it roams through.
         on_exchange: Called with every exchange that has ended.
         transport: Makes the transport for a partner; HTTP by default.
+
+    Attributes:
+        platform: What serves its requests, and its outbox.
+        locations: What it operates, as it stands now.
+        active: The sessions under way, by id, each with its place.
     """
 
     def __init__(
@@ -175,6 +169,7 @@ class Cpo:
         self.hub = hub
         self.locations = locations
         self.active: dict[str, tuple[Spot, Session]] = {}
+        self._reserved: set[EvseRef] = set()
         self.platform = Platform(
             public_url=public_url,
             parties=parties,
@@ -185,30 +180,41 @@ class Cpo:
             transport=transport,
         )
 
-    def spot(self, location_id: str, evse_uid: str, connector_id: str | None) -> Spot:
-        """Return the place that a command names.
+    def spot(
+        self, cpo: PartyId | None, location_id: str, evse_uid: str | None, connector_id: str | None
+    ) -> Spot:
+        """Return the place that a command names; the first EVSE or connector where it names none.
 
         Raises:
             UnknownLocation: there is none.
         """
-        for spot in spots(self.locations.all()):
-            if (ci_key(spot.location.id), ci_key(spot.evse.uid)) != (ci_key(location_id), ci_key(evse_uid)):
-                continue
-            if connector_id is None or ci_key(spot.connector.id) == ci_key(connector_id):
+        for spot in spots(self.locations.all() if cpo is None else self.locations.of(cpo)):
+            wanted = (
+                (spot.location.id, location_id),
+                (spot.evse.uid, evse_uid),
+                (spot.connector.id, connector_id),
+            )
+            if all(name is None or ci_equal(there, name) for there, name in wanted):
                 return spot
         raise UnknownLocation
+
+    def reserve(self, spot: Spot) -> bool:
+        """Keep an EVSE for a session that is about to begin; false where it is taken."""
+        if spot.ref in self._reserved or any(taken.ref == spot.ref for taken, _ in self.active.values()):
+            return False
+        self._reserved.add(spot.ref)
+        return True
 
     def towards_hub(self, cpo: PartyId, following: Context | None = None) -> Connection:
         """Return the connection to the hub, speaking for one of the CPOs."""
         return self.platform.connection(self.hub.name).routed(sender=cpo, following=following)
 
     async def set_status(self, spot: Spot, status: Status, following: Context | None = None) -> None:
-        """Change the status of an EVSE and upload the change."""
+        """Change the status of an EVSE and upload the change, also where it is the one before."""
         before = self.locations.evse(spot.ref)
         # A feed may be dated ahead of our clock, and an older date would be taken for stale.
         moment = max(utc_now(), before.last_updated + timedelta(milliseconds=1))
-        changed = replaced(before, {"status": status, "last_updated": moment})
-        changes = Patch.between(before, changed)
+        changes = Patch(EVSE, {"status": status, "last_updated": moment})
         self.locations.patch_evse(spot.ref, changes)
         await self.towards_hub(spot.cpo, following).upload(LocationsReceiver.patch_evse, spot.ref, changes)
 
@@ -226,7 +232,8 @@ class Cpo:
             country_code=spot.location.country_code,
             party_id=spot.location.party_id,
             id=str(uuid.uuid4()),
-            start_date_time=now,
+            # Nobody waits until the car is full, and no session may end in the future.
+            start_date_time=now - DURATION,
             kwh=Decimal(0),
             cdr_token=CdrToken(
                 country_code=token.country_code,
@@ -245,20 +252,25 @@ class Cpo:
             last_updated=now,
         )
         self.active[session.id] = (spot, session)
+        self._reserved.discard(spot.ref)
         await self.set_status(spot, Status.CHARGING, following)
         await self._upload_session(spot, session, following)
         return session
 
     async def finish(self, session_id: str, following: Context | None = None) -> CDR:
-        """Unplug the car: the session is completed, the CDR uploaded, and the EVSE available again."""
+        """Unplug the car: the session is completed, the CDR uploaded, and the EVSE available again.
+
+        Raises:
+            KeyError: no such session is under way.
+        """
         spot, session = self.active.pop(session_id)
-        end = session.start_date_time + timedelta(minutes=45)
+        end = session.start_date_time + DURATION
         cost = (KWH * PRICE_PER_KWH).quantize(Decimal("0.0001"))
         period = ChargingPeriod(
             start_date_time=session.start_date_time,
             dimensions=[
                 CdrDimension(type=CdrDimensionType.ENERGY, volume=KWH),
-                CdrDimension(type=CdrDimensionType.TIME, volume=Decimal("0.75")),
+                CdrDimension(type=CdrDimensionType.TIME, volume=HOURS),
             ],
         )
         session = evolve(
@@ -293,20 +305,19 @@ def spots(locations: Sequence[Location]) -> list[Spot]:
 
 
 def cdr_location(spot: Spot) -> CdrLocation:
-    """Describe a place as a CDR does.
+    """Describe a place as a CDR does; texts that are too long for a CDR are cut.
 
     Raises:
-        InvalidObject: what the feed says of it does not fit a CDR.
+        InvalidObject: an id does not fit a CDR.
     """
     location, evse, connector = spot.location, spot.evse, spot.connector
     return CdrLocation(
         id=location.id,
-        name=location.name,
-        # CdrLocation kept the shorter limits of OCPI 2.2.1's first release.
-        address=location.address[:45],
-        city=location.city[:45],
-        postal_code=location.postal_code,
-        country=location.country,
+        name=None if location.name is None else _cut(location.name, 255),
+        address=_cut(location.address, 45),
+        city=_cut(location.city, 45),
+        postal_code=None if location.postal_code is None else _cut(location.postal_code, 10),
+        country=_cut(location.country, 3),
         coordinates=location.coordinates,
         evse_uid=evse.uid,
         evse_id=evse.evse_id or "#NA",
@@ -315,6 +326,11 @@ def cdr_location(spot: Spot) -> CdrLocation:
         connector_format=connector.format,
         connector_power_type=connector.power_type,
     )
+
+
+def _cut(text: str, length: int) -> str:
+    """Return a text as our own objects have to be: printable, and no longer than that."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)[:length]
 
 
 def _cdr(spot: Spot, session: Session, period: ChargingPeriod, cost: Decimal) -> CDR:
@@ -334,6 +350,6 @@ def _cdr(spot: Spot, session: Session, period: ChargingPeriod, cost: Decimal) ->
         total_cost=Price(excl_vat=cost),
         total_energy=KWH,
         total_energy_cost=Price(excl_vat=cost),
-        total_time=Decimal("0.75"),
+        total_time=HOURS,
         last_updated=session.last_updated,
     )

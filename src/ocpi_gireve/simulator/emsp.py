@@ -1,9 +1,11 @@
-"""A small eMSP to roam with: knows its drivers' tokens and keeps what it is sent; knows nothing of the hub."""
+"""A small eMSP to roam with: knows its drivers' tokens, keeps what it is sent; knows nothing of the hub."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
+
+from attrs import field, frozen
 
 from ..context import Context
 from ..errors import NotEnoughInformation, UnknownToken
@@ -20,7 +22,7 @@ from ..v221 import (
     EVSE,
     AllowedType,
     AuthorizationInfo,
-    CommandResponse,
+    CommandResponseType,
     CommandResult,
     CommandsReceiver,
     CommandsSender,
@@ -36,30 +38,44 @@ from ..v221 import (
 
 
 class EmspLocations(KeptLocations):
-    """Keeps locations, and remembers the order in which EVSE statuses came."""
+    """Keeps locations, and remembers the order in which EVSE statuses changed.
+
+    Attributes:
+        statuses: Every status that came, oldest first; messages that came twice count once.
+    """
 
     def __init__(self, book: LocationBook) -> None:
         super().__init__(book)
         self.statuses: list[Status] = []
 
     async def patch_evse(self, ctx: Context, ref: EvseRef, changes: Patch[EVSE]) -> None:
+        """Change the EVSE."""
+        before = self.book.evse(ref)
         await super().patch_evse(ctx, ref, changes)
-        self.statuses.append(self.book.evse(ref).status)
+        after = self.book.evse(ref)
+        if after != before:
+            self.statuses.append(after.status)
 
 
 class EmspTokens(TokensSender):
-    """Decides on the tokens it was given."""
+    """Decides on the tokens it was given.
+
+    Attributes:
+        references: The authorization references that it gave, oldest first.
+    """
 
     def __init__(self, tokens: Sequence[Token]) -> None:
         self._tokens = list(tokens)
         self.references: list[str] = []
 
     async def list_tokens(self, ctx: Context, query: PageQuery) -> Page[Token]:
+        """Return one page."""
         return page_of([token for token in self._tokens if query.covers(token.last_updated)], query)
 
     async def authorize(
         self, ctx: Context, ref: OwnTokenRef, location: LocationReferences | None = None
     ) -> AuthorizationInfo:
+        """Allow a valid token, at a location."""
         if location is None:
             raise NotEnoughInformation("expected LocationReferences")
         for token in self._tokens:
@@ -77,13 +93,33 @@ class EmspTokens(TokensSender):
 
 
 class EmspCommandResults(CommandsSender):
-    """Keeps the results of commands by the end of their ``response_url``."""
+    """Keeps the results of commands by the end of their ``response_url``.
+
+    Attributes:
+        results: The results, by what follows our own endpoint in the URL.
+    """
 
     def __init__(self) -> None:
         self.results: dict[str, CommandResult] = {}
 
     async def post_result(self, ctx: Context, link: Link, result: CommandResult) -> None:
+        """Keep the result."""
         self.results[link.url] = result
+
+
+@frozen
+class Commanded:
+    """A command that was answered.
+
+    Attributes:
+        answer: Whether the CPO carries it out.
+        place: Where its result will be, among `EmspCommandResults.results`.
+        reference: The authorization reference that the session has to repeat; empty where it has none.
+    """
+
+    answer: CommandResponseType
+    place: str
+    reference: str = field(default="", repr=False)
 
 
 class Emsp:
@@ -127,8 +163,8 @@ class Emsp:
 
     async def start_session(
         self, cpo: PartyId, token: Token, location_id: str, evse_uid: str, connector_id: str
-    ) -> tuple[CommandResponse, str, str]:
-        """Command a CPO to start a session; return its answer, where the result will be, and the reference."""
+    ) -> Commanded:
+        """Command a CPO to start a session."""
         place, reference = f"START_SESSION/{uuid.uuid4()}", str(uuid.uuid4())
         connection = self.platform.connection(self.hub.name).routed(receiver=cpo)
         command = StartSession(
@@ -139,13 +175,15 @@ class Emsp:
             connector_id=connector_id,
             authorization_reference=reference,
         )
-        return await connection.call(CommandsReceiver.start_session, command), place, reference
+        response = await connection.call(CommandsReceiver.start_session, command)
+        return Commanded(response.result, place, reference)
 
-    async def stop_session(self, cpo: PartyId, session_id: str) -> tuple[CommandResponse, str]:
-        """Command a CPO to stop a session; return its answer, and where the result will be."""
+    async def stop_session(self, cpo: PartyId, session_id: str) -> Commanded:
+        """Command a CPO to stop a session."""
         place = f"STOP_SESSION/{uuid.uuid4()}"
         connection = self.platform.connection(self.hub.name).routed(receiver=cpo)
         command = StopSession(
             response_url=connection.callback(CommandsSender.post_result, place), session_id=session_id
         )
-        return await connection.call(CommandsReceiver.stop_session, command), place
+        response = await connection.call(CommandsReceiver.stop_session, command)
+        return Commanded(response.result, place)

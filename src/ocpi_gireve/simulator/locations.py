@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from attrs import evolve
 
@@ -40,7 +40,7 @@ class ServedLocations(LocationsSender):
     async def list_locations(self, ctx: Context, query: PageQuery) -> Page[Location]:
         """Return one page."""
         wanted = [location for location in self.visible(ctx) if query.covers(location.last_updated)]
-        return self.page(wanted, query)
+        return page_within(wanted, query, self.shown)
 
     async def get_location(self, ctx: Context, ref: OwnLocationRef) -> Location:
         """Return one location."""
@@ -63,10 +63,13 @@ class ServedLocations(LocationsSender):
                 return connector
         raise UnknownLocation("Unknown connector")
 
-    def page(self, wanted: Sequence[Location], query: PageQuery) -> Page[Location]:
-        """Cut a page that is not too long out of all wanted locations."""
-        page = page_of(wanted, query)
-        items = [self.shown(location) for location in page.items]
-        while len(items) > 1 and len(encode(items)) > MAX_PAGE_BYTES:
-            items = items[: len(items) // 2]
-        return evolve(page, items=items)
+
+def page_within(
+    wanted: Sequence[Location], query: PageQuery, shown: Callable[[Location], Location]
+) -> Page[Location]:
+    """Cut a page that is not too long out of all wanted locations, and return it as the partner sees it."""
+    page = page_of(wanted, query)
+    items = [shown(location) for location in page.items]
+    while len(items) > 1 and len(encode(items)) > MAX_PAGE_BYTES:
+        items = items[: len(items) // 2]
+    return evolve(page, items=items)

@@ -21,7 +21,13 @@ from ..v221 import (
 )
 
 _DAY = datetime(2026, 1, 5, 8, tzinfo=UTC)
-_STREETS = ("rue de la République", "place de la Gare", "avenue Jean Jaurès", "quai des Célestins", "cours Lafayette")
+_STREETS = (
+    "rue de la République",
+    "place de la Gare",
+    "avenue Jean Jaurès",
+    "quai des Célestins",
+    "cours Lafayette",
+)
 _CITIES = (("Lyon", "69002", "45.757814", "4.832011"), ("Nantes", "44000", "47.218371", "-1.553621"))
 
 
@@ -90,5 +96,3 @@ def drivers(country_code: str = "FR", party_id: str = "EMP") -> list[Token]:
         )
         for number, (uid, valid) in enumerate((("04A1B2C3D4E5F6", True), ("04FFEE00", False)), start=1)
     ]
-
-

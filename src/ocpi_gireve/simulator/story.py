@@ -7,22 +7,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
+from traceback import extract_tb
+from types import TracebackType
+from typing import Self, TypeAlias, cast
 
-from attrs import define, field, frozen
+from attrs import fields, frozen
 
 from .._codec import to_json
-from .._model import replaced
-from ..errors import InvalidObject, OcpiError, StatusError
+from .._model import Model, replaced
+from ..errors import InvalidObject, OcpiError, UnknownToken
 from ..gireve import SIMULATOR
 from ..http import HttpServer, aiohttp_app
 from ..journal import Exchanged
+from ..pagination import PageQuery
 from ..platform import Platform
-from ..registration import PIN_FIRST
 from ..receivers import LocationBook
+from ..registration import PIN_FIRST
 from ..store import SqliteStore
+from ..transport import HttpRequest, HttpResponse
 from ..types import Json, Party, PartyId, Role
 from ..v221 import (
     AllowedType,
@@ -39,13 +44,21 @@ from ..v221 import (
     TokensSender,
 )
 from .cpo import Cpo, Spot, cdr_location, spots
-from .emsp import Emsp
+from .emsp import Commanded, Emsp
+from .handlers import is_removed, without_removed
 from .iop import Simulator
 from .samples import drivers
 
 HOST = "127.0.0.1"
 PATIENCE = 10.0
 """Seconds that a step waits for what it caused to arrive."""
+LONGEST_STEP = 60.0
+"""Seconds after which a step has failed, whatever it waits for."""
+
+EMSPS = ("EMP", *(f"E{number:02d}" for number in range(100)))
+"""Party ids in FR: the eMSP is the first of them that owns no location."""
+
+Do: TypeAlias = Callable[[], Awaitable[str]]
 
 
 class StepFailed(Exception):
@@ -71,45 +84,58 @@ class Step:
     exchanges: tuple[Exchanged, ...]
 
 
-@define
-class _Log:
-    exchanges: list[Exchanged] = field(factory=list[Exchanged])
-
-    def note(self, exchanged: Exchanged) -> None:
-        if exchanged.direction == "out":
-            self.exchanges.append(exchanged)
-
-
 class Story:
-    """The story, step by step.
+    """The story, step by step; within its context, what it started runs.
 
     Args:
-        locations: What the CPO operates; at least one location must have an EVSE with a connector.
+        locations: What the CPOs operate; one location at least must have an EVSE with a connector. Each must
+            belong to a party, which is not IOP.
         folder: Where the CPO's database is kept.
 
     Attributes:
-        uploads_lost: Uploads that had been accepted and never arrived; None until the last step.
+        uploads_lost: Uploads that had been accepted and never arrived; None until the uploads were counted.
 
     Raises:
-        ValueError: no location has a place to charge, or one belongs to what is no party.
+        ValueError: no location has a place where a car can charge.
     """
 
-    def __init__(self, locations: Sequence[Location], folder: Path) -> None:
-        self._folder = folder
-        self._log = _Log()
-        self._book = LocationBook()
-        for location in locations:
-            self._book.put(location)
-        self._offered = {_key(location): to_json(location) for location in self._book.all()}
-        self._owners = _owners(locations)
-        self._spot = _usable_spot(self._book.all())
-        self._tokens = drivers()
-        self._received: list[str] = []
-        self.uploads_lost: int | None = None
+    # What the first step starts.
+    _iop_server: _Serving
+    _cpo_server: _Serving
+    _iop: Simulator
+    _cpo: Cpo
+    _emsp: Emsp
 
-    def steps(self) -> list[tuple[str, Callable[[], Awaitable[str]]]]:
+    def __init__(self, locations: Sequence[Location], folder: Path) -> None:
+        self.uploads_lost: int | None = None
+        self._folder = folder
+        self._exchanges: list[Exchanged] = []
+        self._stack = AsyncExitStack()
+        self._book = LocationBook(locations)
+        self._offered = self._book.all()
+        self._owners = list(dict.fromkeys(PartyId(one.country_code, one.party_id) for one in self._offered))
+        self._spot = _usable_spot(self._offered)
+        emsp = next(party_id for party_id in EMSPS if PartyId("FR", party_id) not in self._owners)
+        self._driver, self._blocked_driver = drivers("FR", emsp)
+        self._reference = ""
+        self._billed = ""
+        self._remote = ""
+        self._waiting: list[Status] = []
+        self._seen_before = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop everything that the steps have started."""
+        await self._stack.aclose()
+
+    def steps(self) -> list[tuple[str, Do]]:
         """Return the steps in their order, each with what carries it out and returns what was seen."""
         return [
+            ("IOP, a CPO and an eMSP start", self._start),
             ("The CPO registers with IOP", self._register_cpo),
             ("IOP registers with the eMSP", self._register_emsp),
             ("IOP pulls the CPO's locations", self._pull_from_cpo),
@@ -125,52 +151,44 @@ class Story:
             ("IOP returns; the uploads arrive in order", self._recovery),
         ]
 
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator[None]:
-        """Start the three servers on free ports of the loopback interface, and stop them at the end."""
-        async with AsyncExitStack() as stack:
-            self._iop_server = await stack.enter_async_context(_Serving.start())
-            self._cpo_server = await stack.enter_async_context(_Serving.start())
-            self._emsp_server = await stack.enter_async_context(_Serving.start())
-            self._iop = Simulator(public_url=self._iop_server.public_url, on_exchange=self._log.note)
-            self._cpo = self._new_cpo()
-            emsp = PartyId(self._tokens[0].country_code, self._tokens[0].party_id)
-            self._emsp = Emsp(
-                public_url=self._emsp_server.public_url,
-                party=Party(emsp.country_code, emsp.party_id, Role.EMSP, name="Example eMSP"),
-                tokens=self._tokens,
-                hub=SIMULATOR,
-                on_exchange=self._log.note,
-            )
-            stack.push_async_callback(self._close)
-            for server, platform in (
-                (self._iop_server, self._iop.platform),
-                (self._cpo_server, self._cpo.platform),
-                (self._emsp_server, self._emsp.platform),
-            ):
-                await platform.start()
-                server.platform = platform
-            yield
-
-    async def _close(self) -> None:
-        for platform in (self._cpo.platform, self._iop.platform, self._emsp.platform):
-            await platform.close()
-
-    async def run(self) -> AsyncIterator[Step]:
-        """Carry out the steps, and yield each when it has ended; the first that fails is the last."""
-        for name, do in self.steps():
-            before = len(self._log.exchanges)
-            began = time.perf_counter()
-            try:
+    async def carry_out(self, name: str, do: Do) -> Step:
+        """Carry out one step. It does not raise: a step that fails says so."""
+        before = len(self._exchanges)
+        began = time.perf_counter()
+        ok = False
+        try:
+            async with asyncio.timeout(LONGEST_STEP):
                 detail, ok = await do(), True
-            except (StepFailed, OcpiError) as failed:
-                detail, ok = str(failed), False
-            milliseconds = (time.perf_counter() - began) * 1000
-            yield Step(name, detail, ok, milliseconds, tuple(self._log.exchanges[before:]))
-            if not ok:
-                return
+        except (StepFailed, OcpiError) as failed:
+            detail = str(failed)
+        except TimeoutError as late:
+            detail = str(late) or f"not done within {LONGEST_STEP:g} s"
+        except Exception as error:  # noqa: BLE001 - the story ends, and says where
+            # Not its text, which may quote what was sent.
+            detail = f"{type(error).__name__} at {_place(error)}"
+        milliseconds = (time.perf_counter() - began) * 1000
+        return Step(name, detail, ok, milliseconds, tuple(self._exchanges[before:]))
 
     # --- the steps ---------------------------------------------------------------------------------
+
+    async def _start(self) -> str:
+        """Serve the three platforms on free ports of the loopback interface."""
+        self._iop_server = await self._stack.enter_async_context(_Serving.start())
+        self._cpo_server = await self._stack.enter_async_context(_Serving.start())
+        emsp_server = await self._stack.enter_async_context(_Serving.start())
+        self._emsp = Emsp(
+            public_url=emsp_server.public_url,
+            party=Party(self._driver.country_code, self._driver.party_id, Role.EMSP, name="Example eMSP"),
+            tokens=[self._driver, self._blocked_driver],
+            hub=SIMULATOR,
+            on_exchange=self._note,
+        )
+        await self._run(self._emsp.platform, emsp_server)
+        self._iop = Simulator(public_url=self._iop_server.public_url, on_exchange=self._note)
+        await self._run(self._iop.platform, self._iop_server)
+        await self._start_cpo()
+        parties = (f"FR*107 on port {self._iop_server.port}", f"the CPO on {self._cpo_server.port}")
+        return f"{', '.join(parties)}, {self._emsp.party.id} on {emsp_server.port}"
 
     async def _register_cpo(self) -> str:
         token_a = await self._iop.invite("cpo")
@@ -180,213 +198,240 @@ class Story:
     async def _register_emsp(self) -> str:
         token_a = await self._emsp.platform.invite(SIMULATOR, origins=PIN_FIRST)
         await self._iop.register("emsp", self._emsp.platform.versions_url, token_a)
-        endpoints = self._emsp.platform.connection(SIMULATOR.name).record.endpoints
-        return f"FromIOP, {len(endpoints)} endpoints"
+        record = self._emsp.platform.connection(SIMULATOR.name).record
+        return f"FromIOP, OCPI {record.version}, {len(record.endpoints)} endpoints"
 
     async def _pull_from_cpo(self) -> str:
-        locations, pages = await self._iop.pull_locations("cpo")
-        _expect(locations == len(self._offered), f"IOP got {locations} of {len(self._offered)} locations")
-        return f"{locations} locations in {pages} pages"
+        pulled = await self._iop.pull_locations("cpo")
+        if pulled.rejected:
+            raise StepFailed(f"{len(pulled.rejected)} items were not taken; {pulled.rejected[0]}")
+        there = len(self._offered)
+        _expect(pulled.locations == there, f"IOP got {pulled.locations} of {there} locations")
+        return f"{pulled.locations} locations in {pulled.pages} pages"
 
     async def _pull_by_emsp(self) -> str:
-        """Pull everything and compare it with what the CPO serves: nothing may have been dropped on the way."""
-        got: dict[str, Json] = {}
-        async for location in self._emsp.platform.connection(SIMULATOR.name).crawl(LocationsSender.list_locations):
+        """Pull everything and compare it with what the CPO serves: nothing may be dropped on the way.
+
+        What is REMOVED comes with a delta pull alone.
+        """
+        there = [without_removed(location) for location in self._offered if not is_removed(location)]
+        oldest = min(location.last_updated for location in self._offered)
+        full = await self._pulled(PageQuery())
+        _expect_same(full, there)
+        seen = f"{len(full)} locations, equal to the CPO's"
+        if there != self._offered:
+            delta = await self._pulled(PageQuery(date_from=oldest))
+            _expect_same(delta, self._offered)
+            seen = f"{seen} (and {len(delta)} with what is REMOVED)"
+        for location in full:
             self._emsp.locations.put(location)
-            _expect(location.gireve_id is not None, "a location came without gireve_id")
-            got[_key(location)] = to_json(replaced(location, {"gireve_id": None}))
-        _expect(got == self._offered, "the locations are not what the CPO serves")
-        unknown = sum(_unknown(location) for location in self._book.all())
-        return f"{len(got)} locations, equal to the CPO's, {unknown} unknown properties kept"
+        return f"{seen}, {sum(map(_unknown, full))} unknown properties kept"
 
     async def _evse_status(self) -> str:
+        """Report a status, twice: "IOP takes into account and forwards the first"."""
+        reported = [Status.BLOCKED, Status.BLOCKED, Status.AVAILABLE]
+        expected = [Status.BLOCKED, Status.AVAILABLE]
         if self._spot.evse.status is not Status.AVAILABLE:
-            await self._cpo.set_status(self._spot, Status.AVAILABLE)
-        status = Status.BLOCKED
-        await self._cpo.set_status(self._spot, status)
-        await _until(lambda: self._emsp.locations.evse(self._spot.ref).status is status, "the status did not arrive")
-        await self._cpo.set_status(self._spot, Status.AVAILABLE)
-        return f"{self._spot.evse.evse_id or self._spot.evse.uid} {status.value}, and AVAILABLE again"
+            reported.insert(0, Status.AVAILABLE)
+            expected.insert(0, Status.AVAILABLE)
+        for status in reported:
+            await self._cpo.set_status(self._spot, status)
+        await self._statuses_at_emsp(0, expected)
+        return f"{self._spot.evse.evse_id or self._spot.evse.uid} {_listed(expected)}; no repetition"
 
     async def _authorize(self) -> str:
-        self._reference = await self._authorized(self._tokens[0].uid)
-        blocked = await self._ask(self._tokens[1].uid)
-        _expect(blocked[0] is AllowedType.BLOCKED, "a blocked card was not refused")
+        allowed, self._reference = await self._ask(self._driver.uid)
+        _expect(allowed is AllowedType.ALLOWED, f"the card was answered {allowed}")
+        _expect(bool(self._reference), "the authorization has no reference")
+        ours = self._emsp.tokens.references
+        _expect(self._reference not in ours, "IOP did not replace the reference")
+        allowed, _ = await self._ask(self._blocked_driver.uid)
+        _expect(allowed is AllowedType.BLOCKED, f"a blocked card was answered {allowed}")
         try:
             await self._ask("FFFFFFFFFFFFFF")
-        except StatusError as unknown:
-            _expect(unknown.status_code == 2004, f"an unknown card was answered {unknown.status_code}")
-            return "ALLOWED; a blocked card BLOCKED, an unknown one 2004"
+        except UnknownToken as unknown:
+            return f"ALLOWED; a blocked card BLOCKED, an unknown one {unknown.status_code}"
         raise StepFailed("an unknown card was not refused")
 
     async def _session(self) -> str:
-        self._started = await self._cpo.begin(
-            self._spot, self._tokens[0], AuthMethod.AUTH_REQUEST, self._reference
-        )
-        shown = await self._session_at_emsp(self._started, SessionStatus.ACTIVE)
-        ours = self._emsp.tokens.references[0]
-        _expect(shown.authorization_reference == ours, "the eMSP's authorization reference was not repeated")
-        self._billed = await self._cpo.finish(self._started.id)
-        shown = await self._session_at_emsp(self._started, SessionStatus.COMPLETED)
+        """Charge with the reference that IOP gave; the eMSP must get the one that it gave itself."""
+        spot = self._spot
+        started = await self._cpo.begin(spot, self._driver, AuthMethod.AUTH_REQUEST, self._reference)
+        ours = self._emsp.tokens.references[-1]
+        shown = await self._session_at_emsp(ours, SessionStatus.ACTIVE)
+        _expect(shown.id != started.id, "IOP did not replace the session's id")
+        self._billed = (await self._cpo.finish(started.id)).id
+        shown = await self._session_at_emsp(ours, SessionStatus.COMPLETED)
         _expect(shown.end_date_time is not None, "the completed session has no end")
         return f"ACTIVE, COMPLETED with {shown.kwh} kWh and the eMSP's authorization_reference"
 
     async def _cdr(self) -> str:
-        await _until(
-            lambda: any(cdr.id == self._billed.id for cdr in self._emsp.cdrs.all()), "the CDR did not arrive"
+        cdrs = self._emsp.cdrs.cdrs
+        await _until(lambda: any(cdr.id == self._billed for cdr in cdrs()), "the CDR did not arrive")
+        cdr = next(cdr for cdr in cdrs() if cdr.id == self._billed)
+        sent = next(cdr for cdr in self._iop.cdrs() if cdr.id == self._billed)
+        session = await self._session_at_emsp(self._emsp.tokens.references[-1], SessionStatus.COMPLETED)
+        _expect(cdr.session_id == session.id, "the CDR does not name the session")
+        _expect(
+            cdr.authorization_reference == session.authorization_reference,
+            "the CDR does not repeat the eMSP's authorization_reference",
         )
-        cdr = next(cdr for cdr in self._emsp.cdrs.all() if cdr.id == self._billed.id)
-        _expect(cdr.total_cost == self._billed.total_cost, "the CDR's cost changed on the way")
-        _expect(cdr.cdr_location == self._billed.cdr_location, "the CDR's location changed on the way")
+        _expect(cdr.total_cost == sent.total_cost, "the CDR's cost changed on the way")
+        _expect(cdr.cdr_location == sent.cdr_location, "the CDR's location changed on the way")
         return f"{cdr.total_energy} kWh, {cdr.total_cost.excl_vat} {cdr.currency} without VAT"
 
     async def _remote_start(self) -> str:
         spot = self._spot
-        answer, place, reference = await self._emsp.start_session(
-            spot.cpo, self._tokens[0], spot.location.id, spot.evse.uid, spot.connector.id
+        commanded = await self._emsp.start_session(
+            spot.cpo, self._driver, spot.location.id, spot.evse.uid, spot.connector.id
         )
-        _expect(answer.result is CommandResponseType.ACCEPTED, f"the command was answered {answer.result}")
-        await self._command_result(place)
-        await _until(lambda: self._remote_session(reference) is not None, "the session did not arrive")
-        self._remote = self._remote_session(reference)
+        await self._command_result(commanded)
+        self._remote = commanded.reference
+        await self._session_at_emsp(self._remote, SessionStatus.ACTIVE)
         return "ACCEPTED at once, ACCEPTED as result, session ACTIVE with the command's reference"
 
     async def _remote_stop(self) -> str:
-        remote = self._remote
-        if remote is None:
-            raise StepFailed("no session was started")
-        answer, place = await self._emsp.stop_session(self._spot.cpo, remote.id)
-        _expect(answer.result is CommandResponseType.ACCEPTED, f"the command was answered {answer.result}")
-        await self._command_result(place)
-        await _until(
-            lambda: any(cdr.session_id == remote.id for cdr in self._emsp.cdrs.all()), "the CDR did not arrive"
-        )
+        session = await self._session_at_emsp(self._remote, SessionStatus.ACTIVE)
+        await self._command_result(await self._emsp.stop_session(self._spot.cpo, session.id))
+        await self._session_at_emsp(self._remote, SessionStatus.COMPLETED)
+        cdrs = self._emsp.cdrs.cdrs
+        await _until(lambda: any(cdr.session_id == session.id for cdr in cdrs()), "the CDR did not arrive")
         return "ACCEPTED at once, ACCEPTED as result, session COMPLETED, CDR received"
 
     async def _outage(self) -> str:
-        await self._cpo.platform.outbox.drained(timeout=PATIENCE)
+        for platform in (self._cpo.platform, self._iop.platform):
+            await platform.outbox.drained(timeout=PATIENCE)
         await self._iop_server.stop()
+        self._seen_before = len(self._emsp.pushed.statuses)
         self._waiting = [Status.CHARGING, Status.BLOCKED, Status.AVAILABLE]
         for status in self._waiting:
             await self._cpo.set_status(self._spot, status)
-        _expect(await self._queued() == 3, "the uploads are not in the store")
-        return "CHARGING, BLOCKED, AVAILABLE of one EVSE"
+        there = await _undelivered(self._cpo.platform)
+        _expect(there == len(self._waiting), f"{there} uploads are in the store")
+        return f"{_listed(self._waiting)} of one EVSE"
 
     async def _restart(self) -> str:
         await self._cpo.platform.close()
-        self._cpo = self._new_cpo()
-        await self._cpo.platform.start()
-        self._cpo_server.platform = self._cpo.platform
-        _expect(await self._queued() == 3, "the uploads did not survive")
+        await self._start_cpo()
+        there = await _undelivered(self._cpo.platform)
+        _expect(there == len(self._waiting), "the uploads did not survive")
         state = self._cpo.platform.connection(SIMULATOR.name).record.state
-        return f"connection {state.value}, 3 uploads waiting"
+        return f"connection {state.value}, {there} uploads waiting"
 
     async def _recovery(self) -> str:
-        statuses = self._emsp.pushed.statuses
-        before = len(statuses)
         await self._iop_server.restart()
         try:
             await self._cpo.platform.outbox.drained(timeout=PATIENCE)
+            await self._iop.platform.outbox.drained(timeout=PATIENCE)
         finally:
-            self.uploads_lost = await self._queued()
-        await _until(
-            lambda: len(statuses) - before >= len(self._waiting), "an upload did not reach the eMSP"
-        )
-        seen = statuses[before:]
-        self.uploads_lost = len(self._waiting) - len(seen)
-        _expect(seen == self._waiting, "the uploads came out of order")
-        return ", ".join(status.value for status in seen)
+            left = [await _undelivered(one) for one in (self._cpo.platform, self._iop.platform)]
+            self.uploads_lost = sum(left)
+        await self._statuses_at_emsp(self._seen_before, self._waiting)
+        _expect(self.uploads_lost == 0, f"{self.uploads_lost} uploads were refused")
+        return _listed(self._waiting)
 
     # --- what the steps share ----------------------------------------------------------------------
 
-    def _new_cpo(self) -> Cpo:
-        return Cpo(
+    def _note(self, exchanged: Exchanged) -> None:
+        if exchanged.direction == "out":
+            self._exchanges.append(exchanged)
+
+    async def _run(self, platform: Platform, server: _Serving) -> None:
+        self._stack.push_async_callback(platform.store.close)
+        self._stack.push_async_callback(platform.close)
+        await platform.start()
+        server.platform = platform
+
+    async def _start_cpo(self) -> None:
+        self._cpo = Cpo(
             public_url=self._cpo_server.public_url,
-            parties=[Party(one.country_code, one.party_id, Role.CPO, name=f"CPO {one}") for one in self._owners],
+            parties=[
+                Party(one.country_code, one.party_id, Role.CPO, name=f"CPO {one}") for one in self._owners
+            ],
             locations=self._book,
             store=SqliteStore(self._folder / "cpo.db"),
             hub=SIMULATOR,
-            on_exchange=self._log.note,
+            on_exchange=self._note,
         )
+        await self._run(self._cpo.platform, self._cpo_server)
 
-    async def _ask(self, uid: str) -> tuple[AllowedType, str | None]:
+    async def _pulled(self, query: PageQuery) -> list[Location]:
+        iop = self._emsp.platform.connection(SIMULATOR.name)
+        return [location async for location in iop.crawl(LocationsSender.list_locations, query)]
+
+    async def _ask(self, uid: str) -> tuple[AllowedType, str]:
         location = LocationReferences(location_id=self._spot.location.id, evse_uids=[self._spot.evse.uid])
         connection = self._cpo.towards_hub(self._spot.cpo)
         answer = await connection.call(TokensSender.authorize, OwnTokenRef(uid), location)
-        return answer.allowed, answer.authorization_reference
+        return answer.allowed, answer.authorization_reference or ""
 
-    async def _authorized(self, uid: str) -> str:
-        allowed, reference = await self._ask(uid)
-        _expect(allowed is AllowedType.ALLOWED, f"the card was answered {allowed}")
-        if reference is None:
-            raise StepFailed("the authorization has no reference")
-        return reference
+    async def _session_at_emsp(self, reference: str, status: SessionStatus) -> Session:
+        """Wait for a session, which is known by the eMSP's own authorization reference."""
+        found: list[Session] = []
 
-    async def _session_at_emsp(self, session: Session, status: SessionStatus) -> Session:
-        def found() -> Session | None:
-            for shown in self._emsp.sessions.all():
-                if shown.start_date_time == session.start_date_time and shown.status is status:
-                    return shown
-            return None
+        def arrived() -> bool:
+            found[:] = [
+                one
+                for one in self._emsp.sessions.sessions()
+                if one.authorization_reference == reference and one.status is status
+            ]
+            return bool(found)
 
-        await _until(lambda: found() is not None, f"the session did not arrive as {status.value}")
-        shown = found()
-        if shown is None:
-            raise StepFailed("the session went away")
-        return shown
+        await _until(arrived, f"no session {status.value} with the authorization_reference arrived")
+        return found[0]
 
-    def _remote_session(self, reference: str) -> Session | None:
-        sessions = self._emsp.sessions.all()
-        return next((one for one in sessions if one.authorization_reference == reference), None)
+    async def _statuses_at_emsp(self, before: int, expected: list[Status]) -> None:
+        statuses = self._emsp.pushed.statuses
+        await _until(lambda: len(statuses) - before >= len(expected), "a status did not arrive")
+        seen = statuses[before:]
+        _expect(seen == expected, f"the statuses came as {_listed(seen)}")
 
-    async def _command_result(self, place: str) -> None:
+    async def _command_result(self, commanded: Commanded) -> None:
+        accepted = commanded.answer is CommandResponseType.ACCEPTED
+        _expect(accepted, f"the command was answered {commanded.answer}")
         results = self._emsp.commands.results
-        await _until(lambda: place in results, "the command's result did not arrive")
-        result = results[place].result
+        await _until(lambda: commanded.place in results, "the command's result did not arrive")
+        result = results[commanded.place].result
         _expect(result is CommandResultType.ACCEPTED, f"the command ended with {result}")
-
-    async def _queued(self) -> int:
-        return sum(lane.queued for lane in await self._cpo.platform.outbox.status())
 
 
 class _Serving:
-    """One HTTP server on a port of its own, whose platform can be changed and which can go down and return."""
+    """An HTTP server on a port of its own, which can go down and return."""
 
     def __init__(self) -> None:
         self.platform: Platform | None = None
-        self.public_url = ""
+        self.port = 0
         self._server: HttpServer | None = None
-        self._port = 0
 
     @classmethod
     @asynccontextmanager
-    async def start(cls) -> AsyncIterator[_Serving]:
+    async def start(cls) -> AsyncGenerator[_Serving]:
         serving = cls()
-        await serving.restart()
         try:
+            await serving.restart()
             yield serving
         finally:
             await serving.stop()
 
+    @property
+    def public_url(self) -> str:
+        return f"http://{HOST}:{self.port}/ocpi"
+
     async def restart(self) -> None:
-        app = aiohttp_app(lambda request: self._served().handle(request))
-        self._server = HttpServer(app, host=HOST, port=self._port)
+        self._server = HttpServer(aiohttp_app(self._serve), host=HOST, port=self.port)
         await self._server.__aenter__()
-        self._port = self._server.port
-        self.public_url = f"http://{HOST}:{self._port}/ocpi"
+        self.port = self._server.port
 
     async def stop(self) -> None:
         if self._server is not None:
             await self._server.__aexit__(None, None, None)
             self._server = None
 
-    def _served(self) -> Platform:
-        if self.platform is None:
-            raise StepFailed("nothing is served here yet")
-        return self.platform
+    async def _serve(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponse(status=503) if self.platform is None else await self.platform.handle(request)
 
 
-def _expect(so: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as a sentence: expect(this, or else that)
+def _expect(so: bool, otherwise: str) -> None:
     if not so:
         raise StepFailed(otherwise)
 
@@ -400,30 +445,79 @@ async def _until(so: Callable[[], bool], otherwise: str) -> None:
         await asyncio.sleep(0.005)
 
 
+async def _undelivered(platform: Platform) -> int:
+    """Return how many uploads wait, or were refused and wait for the operator."""
+    return sum(lane.queued + lane.parked for lane in await platform.outbox.status())
+
+
+def _expect_same(got: Sequence[Location], offered: Sequence[Location]) -> None:
+    """Make sure that nothing was dropped on the way, and nothing added but IOP's own ids."""
+    _expect(all(location.gireve_id for location in got), "a location came without gireve_id")
+    there = {_key(location): _plain(location) for location in got}
+    expected = {_key(location): _plain(location) for location in offered}
+    for key, plain in expected.items():
+        if key not in there:
+            raise StepFailed(f"location {key} did not arrive")
+        _expect(there[key] == plain, f"location {key} is not what the CPO serves")
+    _expect(len(there) == len(expected), f"{len(there)} locations arrived instead of {len(expected)}")
+
+
+def _plain(location: Location) -> Json:
+    """Return a location without the ids that IOP gives."""
+    evses = [
+        replaced(
+            evse,
+            {
+                "gireve_id": None,
+                "connectors": [replaced(connector, {"gireve_id": None}) for connector in evse.connectors],
+            },
+        )
+        for evse in location.evses
+    ]
+    return to_json(replaced(location, {"gireve_id": None, "evses": evses}))
+
+
 def _key(location: Location) -> str:
     return f"{location.country_code}*{location.party_id}/{location.id}"
 
 
-def _unknown(location: Location) -> int:
-    return len(location.extra) + sum(
-        len(evse.extra) + sum(len(connector.extra) for connector in evse.connectors) for evse in location.evses
-    )
+def _unknown(one: Model) -> int:
+    """Count the properties that OCPI does not define, at every level."""
+    values = (getattr(one, attribute.name) for attribute in fields(type(one)) if attribute.name != "extra")
+    return len(one.extra) + sum(_unknown(part) for value in values for part in _parts(value))
+
+
+def _parts(value: object) -> Iterable[Model]:
+    if isinstance(value, Model):
+        return (value,)
+    items = cast("list[object]", value) if isinstance(value, list) else []
+    return (item for item in items if isinstance(item, Model))
 
 
 def _usable_spot(locations: Sequence[Location]) -> Spot:
-    """Return a place that a CDR can name, a free one where there is one."""
-    for spot in sorted(spots(locations), key=lambda spot: spot.evse.status is not Status.AVAILABLE):
-        try:
-            cdr_location(spot)
-        except InvalidObject:
-            continue
-        return spot
-    raise ValueError("no location has an EVSE with a connector that a CDR could name")
+    """Return a place that URLs and a CDR can name: a free one with an evse_id, if there is one."""
+    found = [spot for spot in spots(locations) if _is_usable(spot)]
+    if not found:
+        raise ValueError("no location has an EVSE with a connector that a CDR could name")
+    return min(found, key=lambda spot: (spot.evse.status is not Status.AVAILABLE, not spot.evse.evse_id))
 
 
-def _owners(locations: Sequence[Location]) -> list[PartyId]:
-    owners = dict.fromkeys(PartyId(location.country_code, location.party_id) for location in locations)
-    for owner in owners:
-        if len(owner.country_code) != 2 or len(owner.party_id) != 3 or not str(owner).isascii():
-            raise ValueError(f"a location belongs to {owner}, which is not a party such as FR*CPO")
-    return list(owners)
+def _is_usable(spot: Spot) -> bool:
+    ids = (spot.location.id, spot.evse.uid, spot.connector.id)
+    # There is no later date than the last.
+    if spot.evse.last_updated.year == 9999 or any(one in ("", ".", "..") for one in ids):
+        return False
+    try:
+        cdr_location(spot)
+    except InvalidObject:
+        return False
+    return True
+
+
+def _listed(statuses: Iterable[Status]) -> str:
+    return ", ".join(status.value for status in statuses)
+
+
+def _place(error: Exception) -> str:
+    frame = extract_tb(error.__traceback__)[-1]
+    return f"{PurePath(frame.filename).name}:{frame.lineno} in {frame.name}"

@@ -53,7 +53,7 @@ class TokenKind(StrEnum):
     A = "A"
     """For the handshake only: versions, version details and credentials."""
     PENDING = "PENDING"
-    """Sent in our POST, not yet confirmed by its answer; opens everything: the partner calls back meanwhile."""
+    """Sent in our POST and not confirmed yet; opens everything: the partner calls back meanwhile."""
     CURRENT = "CURRENT"
     """Opens everything."""
     PREVIOUS = "PREVIOUS"
