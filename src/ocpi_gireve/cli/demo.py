@@ -204,7 +204,11 @@ class _Interruption:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number, before in self._before.items():
-            signal.signal(number, signal.SIG_DFL if before is None else before)
+            if self.number is not None:
+                # The process ends now, and need not be told again.
+                signal.signal(number, signal.SIG_IGN)
+            else:
+                signal.signal(number, signal.SIG_DFL if before is None else before)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self.number is None:

@@ -27,11 +27,11 @@ class Aliases:
 
     IOP replaces session ids and authorization references. (2.2.1 guide, Gireve management of Ids)
 
-    Args:
+    Attributes:
         limit: How many are remembered; the oldest are forgotten first.
     """
 
-    _limit: int = KEPT_IDS
+    limit: int = KEPT_IDS
     _ours: dict[tuple[str, str], str] = field(init=False, factory=dict[tuple[str, str], str])
     _theirs: dict[str, tuple[PartyId, str]] = field(init=False, factory=dict[str, tuple[PartyId, str]])
 
@@ -42,7 +42,7 @@ class Aliases:
         if ours is None:
             ours = self._ours[key] = str(uuid.uuid4())
             self._theirs[ours] = (owner, theirs)
-            if len(self._ours) > self._limit:
+            if len(self._ours) > self.limit:
                 del self._theirs[self._ours.pop(next(iter(self._ours)))]
         return ours
 
