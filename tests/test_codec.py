@@ -4,6 +4,7 @@ import json
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
 from random import Random
@@ -438,6 +439,19 @@ def test_learned_names_take_the_first_way() -> None:
     assert Reader(StatusSchedule).read_closed(data.replace(b"[1,2]", b"[" * 40 + b"]" * 40)) is None
 
 
+def test_threads_may_read_while_names_are_learned() -> None:
+    """What is learned in one thread disturbs no other."""
+    names = [f"thread_{index % 40}" for index in range(2000)]
+
+    def read(name: str) -> Json:
+        data = b'{"name":"A","logo":{"url":"u","category":"OTHER","type":"png","%s":1}}' % name.encode()
+        logo = decode(data, BusinessDetails).logo
+        return None if logo is None else dict(logo.extra)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(read, names)) == [{name: 1} for name in names]
+
+
 # --- documents -----------------------------------------------------------------------------------------
 
 
@@ -513,6 +527,17 @@ def test_page(envelope: bytes, separator: bytes, text: bytes, bad: bytes) -> Non
     assert page.total is None
 
 
+def test_page_after_a_bad_one() -> None:
+    """Reading a page in one go is given up when an item was bad, and taken up again; nobody notices."""
+    good = ENVELOPES[0] % b",".join([GOOD] * 3)
+    bad = ENVELOPES[0] % b",".join([GOOD, b"{}", GOOD])
+    for data, rejected in ((good, 0), (bad, 1), (bad, 1), (good, 0), (good, 0)):
+        page = decode_page(data, DisplayText)
+        assert len(page.items) == 3 - rejected
+        assert len(page.rejected) == rejected
+        assert compiled_of(DisplayText).whole_pages is not bool(rejected)
+
+
 def test_empty_page() -> None:
     """A page may be empty, whatever else reads like its items."""
     for envelope in ENVELOPES[:3]:
@@ -540,6 +565,12 @@ def test_empty_page() -> None:
         ),
         (b'{"status_code":1000,"data":[NaN],"data":[NaN]}', "", "duplicate-key"),
         (b'{"status_code":1000,"data":[%s' % GOOD, "", "json"),
+        (b'{"status_code":1000,"data":NaN}', "", "number"),
+        (b'{"data":NaN,1:2}', "", "number"),
+        (b'{1:2,"data":NaN}', "", "json"),
+        (b'{"data":[NaN,"\xff"]}', "", "encoding"),
+        (b"{}", "/status_code", "type"),
+        (b"", "", "json"),
     ],
 )
 def test_no_page(data: bytes, pointer: str, code: str) -> None:

@@ -149,6 +149,18 @@ def test_wrong_part_is_refused(
     assert [(one.pointer, one.code) for one in refusal.value.problems] == [(pointer, code)]
 
 
+def test_all_problems_are_told() -> None:
+    """Building an object with several wrong values tells them all."""
+    with pytest.raises(InvalidObject) as refusal:
+        connector(id="x" * 37, max_voltage="230", tariff_ids=[1, "T1"], extra={"format": 1})
+    assert [(one.pointer, one.code) for one in refusal.value.problems] == [
+        ("/id", "max-length"),
+        ("/max_voltage", "type"),
+        ("/tariff_ids/0", "type"),
+        ("/format", "extra"),
+    ]
+
+
 def test_digits_are_counted() -> None:
     """An `int(5)` has at most five digits."""
     fields = {"url": "https://x", "category": "OTHER", "type": "png"}

@@ -15,7 +15,6 @@ constructor's checks, the codec, validation, schemas and samples are all derived
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -140,22 +139,6 @@ for _mutator in ("__setitem__", "__delitem__", "__ior__", "clear", "pop", "popit
     setattr(Extra, _mutator, _refuse)
 
 NO_EXTRA: JsonObject = Extra()
-
-
-def _read_only(extra: JsonObject, owner: Any) -> JsonObject:
-    if extra.__class__ is not Extra:
-        if not isinstance(extra, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
-            raise TypeError(f"extra: expected a mapping, not {type(extra).__name__}")
-        extra = Extra(extra) if extra else NO_EXTRA
-    if extra:
-        cls: type[Model] = owner.__class__
-        known = [spec.name for spec in field_specs(cls) if spec.name in extra]
-        if known:
-            problems = [
-                Problem(f"/{name}", "extra", "expected a field, not a part of extra") for name in known
-            ]
-            raise InvalidObject(cls.__name__, problems)
-    return extra
 
 
 Kind = Literal["string", "int", "number", "boolean", "datetime", "enum", "model", "any"]
@@ -395,76 +378,112 @@ def checked(cls: type[Model], spec: FieldSpec, value: Any) -> Any:
     raise InvalidObject(cls.__name__, [problem])
 
 
-def _plain(spec: FieldSpec) -> Callable[[Any], bool]:
-    """Return the test for values that are stored as they are, for speed; `checked` decides about the rest."""
-    text, cls = spec.text, spec.cls
-    if text is not None and text.regex is None:
-        longest = sys.maxsize if text.max_length is None else text.max_length
-        if isinstance(text, CiString):
-            return lambda v: type(v) is str and len(v) <= longest and v.isascii() and v.isprintable()
-        return lambda v: type(v) is str and len(v) <= longest and v.isprintable()
-    if spec.kind == "model":
-        return lambda v: type(v) is cls
-    if spec.kind == "enum":
-        known = frozenset(cast("type[Enum]", cls))
-        return lambda v: type(v) is cls and v in known
-    if spec.kind == "datetime":
-        return lambda v: type(v) is datetime and v.tzinfo is UTC
-    if spec.kind == "boolean":
-        return lambda v: v is True or v is False
-    if spec.kind == "int":
-        bound = 10 ** (spec.max_digits or 64)
-        return lambda v: type(v) is int and -bound < v < bound
-    return lambda _: False
+_checks: dict[type[Model], Callable[[Any], None]] = {}
 
 
-def _checker(name: str) -> Callable[[Any, Any], Any]:
-    """Make the converter of one attribute; its rules are read at the first construction."""
-    spec: FieldSpec | None = None
-    plain: Callable[[Any], bool] = bool
+def _check(one: Model) -> None:
+    """Replace each attribute of a new object by what is stored.
 
-    def check(value: Any, owner: Any) -> Any:
-        cls: type[Model] = owner.__class__
-        nonlocal spec, plain
-        if spec is None:
-            spec = spec_of(cls, name)
-            plain = _plain(spec)
+    Raises:
+        InvalidObject: values break the rules of their fields; with every problem.
+    """
+    cls = type(one)
+    check = _checks.get(cls)
+    if check is None:
+        check = _checks[cls] = _make_check(cls)
+    check(one)
+
+
+def _make_check(cls: type[Model]) -> Callable[[Any], None]:
+    """Generate the function that checks a new object, fast for values that are stored as they are."""
+    names: dict[str, Any] = {"UTC": UTC, "Decimal": Decimal, "datetime": datetime, "NO_EXTRA": NO_EXTRA}
+    lines = ["def check(o):", " wrong = []"]
+    for index, spec in enumerate(field_specs(cls)):
+        plain = _plain(spec, names, index)
+        lines.append(f" v = o.{spec.name}")
         if spec.many:
-            if value.__class__ is list and (value or not spec.required) and all(map(plain, value)):
-                return value.copy()
-        elif plain(value) or (value is None and not spec.required):
-            return value
-        return checked(cls, spec, value)
+            enough = "" if spec.required else "not v or "
+            every = f"({enough}all([{plain.format('x')} for x in v]))" if plain else "True"
+            some = "v and " if spec.required else ""
+            lines.append(f" if v.__class__ is list and {some}{every}: set{index}(o, v.copy())")
+            lines.append(f" else: fix(o, spec{index}, v, wrong)")
+        elif plain:
+            absent = "" if spec.required else "v is None or "
+            lines.append(f" if not ({absent}{plain.format('v')}): fix(o, spec{index}, v, wrong)")
+        names |= {f"set{index}": getattr(cls, spec.name).__set__, f"spec{index}": spec}
+    names |= {"fix": _fix, "fix_extra": _fix_extra, "refuse": _refuse_object}
+    lines += [" if o.extra is not NO_EXTRA: fix_extra(o, wrong)", " if wrong: refuse(o, wrong)"]
+    exec("\n".join(lines), names)  # noqa: S102 - our own text: field names of our own classes
+    return cast("Callable[[Any], None]", names["check"])
 
-    return check
+
+def _plain(spec: FieldSpec, names: dict[str, Any], index: int) -> str:
+    """Return the condition under which a value ``{0}`` is stored as it is; `checked` judges others."""
+    text = spec.text
+    if text is not None:
+        conditions = ["{0}.__class__ is str", "{0}.isprintable()"]
+        if isinstance(text, CiString):
+            conditions.append("{0}.isascii()")
+        if text.max_length is not None:
+            conditions.append(f"len({{0}}) <= {text.max_length}")
+        if text.regex is not None:
+            names[f"match{index}"] = re.compile(text.regex, re.ASCII).fullmatch
+            conditions.append(f"match{index}({{0}})")
+        return " and ".join(conditions)
+    names[f"cls{index}"] = spec.cls
+    if spec.kind == "enum":
+        names[f"known{index}"] = frozenset(cast("type[Enum]", spec.cls))
+        return f"{{0}}.__class__ is cls{index} and {{0}} in known{index}"
+    bound = 10 ** (spec.max_digits or 64)
+    return {
+        "model": f"{{0}}.__class__ is cls{index}",
+        "datetime": "{0}.__class__ is datetime and {0}.tzinfo is UTC",
+        "number": "{0}.__class__ is Decimal and -30 <= {0}.adjusted() <= 30 and {0}.is_finite()",
+        "boolean": "({0} is True or {0} is False)",
+        "int": f"{{0}}.__class__ is int and {-bound} < {{0}} < {bound}",
+    }.get(spec.kind, "")
+
+
+def _fix(one: Model, spec: FieldSpec, value: Any, wrong: list[Problem]) -> None:
+    try:
+        _set(one, spec.name, checked(type(one), spec, value))
+    except InvalidObject as refusal:
+        wrong += refusal.problems
+
+
+def _fix_extra(one: Model, wrong: list[Problem]) -> None:
+    extra = one.extra
+    if extra.__class__ is not Extra:
+        if not isinstance(extra, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+            raise TypeError(f"extra: expected a mapping, not {type(extra).__name__}")
+        _set(one, "extra", Extra(extra) if extra else NO_EXTRA)
+    known = [name for name in _table(type(one)) if name in extra]
+    wrong += [Problem(f"/{name}", "extra", "expected a field, not a part of extra") for name in known]
+
+
+def _refuse_object(one: Model, wrong: list[Problem]) -> NoReturn:
+    raise InvalidObject(type(one).__name__, wrong)
 
 
 def _masked(value: object) -> str:
     return "None" if value is None else "***"
 
 
-def _strict(_: type, attributes: list[Attribute[Any]]) -> list[Attribute[Any]]:
-    """Give every field a converter that enforces its own annotation.
-
-    A converter and not a validator: decoding builds objects without calling the constructor, so what a
-    partner sends is read permissively while what we build is checked.
-    """
-    strict: list[Attribute[Any]] = []
-    for attribute in attributes:
-        if attribute.name == "extra":
-            continue
-        confidential = "SECRET" in str(attribute.type) or "PERSONAL" in str(attribute.type)
-        converter = attrs.Converter(_checker(attribute.name), takes_self=True)
-        strict.append(attribute.evolve(converter=converter, repr=_masked if confidential else True))
-    extra = next(attribute for attribute in attributes if attribute.name == "extra")
-    return [*strict, extra.evolve(converter=attrs.Converter(_read_only, takes_self=True))]
+def _arranged(_: type, attributes: list[Attribute[Any]]) -> list[Attribute[Any]]:
+    """Mask what is confidential, and let `extra` stand last."""
+    marks = ("SECRET", "PERSONAL")
+    masked = [
+        attribute.evolve(repr=_masked) if any(mark in str(attribute.type) for mark in marks) else attribute
+        for attribute in attributes
+    ]
+    return sorted(masked, key=lambda attribute: attribute.name == "extra")
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
 def model(cls: type[T]) -> type[T]:
     """Make an OCPI object out of a class: keyword-only, immutable, slotted, checked at construction."""
     make: Callable[[type[T]], type[T]] = attrs.frozen(
-        kw_only=True, weakref_slot=False, field_transformer=_strict
+        kw_only=True, weakref_slot=False, field_transformer=_arranged
     )
     return make(cls)
 
@@ -486,6 +505,10 @@ class Model(_AttrsClass):
     reference: ClassVar[str] = ""
 
     extra: JsonObject = field(default=NO_EXTRA, repr=lambda extra: f"<{len(extra)}>")
+
+    def __attrs_post_init__(self) -> None:
+        # What we build is checked. What a partner sends is made without the constructor: read permissively.
+        _check(self)
 
 
 _set = object.__setattr__

@@ -14,7 +14,7 @@ from ..errors import DecodeError, Problem
 from ..pagination import Page, Rejected
 from ..types import Json, OcpiEnum
 from ._complete import Unfit, enum_hook, kind_of, read_int
-from ._fast import REFUSED, Reader, read_page
+from ._fast import REFUSED, Reader, compiled_of, read_page
 from ._salvage import split_list, split_object
 from ._text import parse_json, require_bytes
 
@@ -246,4 +246,5 @@ def decode_page(data: bytes, cls: type[M]) -> Page[M]:
             rejected.append(item)
         else:
             items.append(item)
+    compiled_of(cls).whole_pages = not rejected
     return Page(items=items, total=None, rejected=tuple(rejected))

@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from threading import RLock
-from typing import Annotated, Any, Generic, TypeVar, cast
+from typing import Annotated, Any, Generic, NoReturn, TypeVar, cast
 
 import msgspec
 
 from .._model import NO_EXTRA, Extra, FieldSpec, Model, field_specs
 from ..types import Json
 from ._complete import from_json, in_utc
-from ._text import MAX_DEPTH, fraction, ordinary, parse_json
+from ._text import MAX_DEPTH, MAX_EXPONENT, fraction, parse_json
 
 M = TypeVar("M", bound=Model)
 
@@ -38,6 +38,9 @@ class _Compiled:
 
     Partners send the same further properties again and again. A name seen often is learned: the closed
     Struct gets a field for it, and documents that hold it take the first way.
+
+    Attributes:
+        whole_pages: Whether the last page could be read in one go, as the next one then will be.
     """
 
     def __init__(self, cls: type[Model]) -> None:
@@ -46,6 +49,7 @@ class _Compiled:
         self.known = frozenset(spec.name for spec in self.specs)
         self.fast = all(spec.kind != "any" for spec in self.specs)
         self.twin = _twin(cls)
+        self.whole_pages = True
         self.learned: list[str] = []
         self._seen: dict[str, int] = {}
         self._structs: dict[tuple[bool, int], Any] = {}
@@ -142,8 +146,8 @@ _ENVELOPE: list[tuple[str, Any] | tuple[str, Any, Any]] = [
     ("status_message", str | None | msgspec.UnsetType, msgspec.UNSET),
     ("timestamp", str | None | msgspec.UnsetType, msgspec.UNSET),
 ]
-_Build = Callable[[Any], tuple[Any, int, int]]
-_BuildOpen = Callable[[Any, Any], tuple[Any, int, int]]
+_Build = Callable[[Any], tuple[Any, int]]
+_BuildOpen = Callable[[Any, Any], tuple[Any, int]]
 _cache: dict[type[Model], _Compiled] = {}
 
 
@@ -167,17 +171,16 @@ def _twin(cls: type[Model]) -> type[Any]:
 
 
 def _builder(compiled: _Compiled, *, closed: bool) -> Any:
-    """Generate the function that makes a model of its Struct, and says what the text of it must hold.
+    """Generate the function that makes a model of its Struct, and counts the properties at all levels.
 
-    It returns the model, the number of properties and the number of commas. The open one is given the same
-    object as plain values too, takes from them what the Struct left out, and uses them up. Nested objects
-    are built in place, in one function: calls would cost as much as the work in them.
+    The open one is given the same object as plain values too, takes from them what the Struct left out, and
+    uses them up. Nested objects are built in place, in one function: calls would cost as much as the work.
     """
     source = _Source(closed=closed)
     source.add_object(compiled, "0", 1)
     head = "def build(s0):" if closed else "def build(s0, d0):"
-    lines = [head, " unset = UNSET", " inner = [0, 0]", " n = 0", " c = -1", *source.lines]
-    lines.append(" return o0, n + inner[0], n + c + inner[1]")
+    lines = [head, " unset = UNSET", " inner = [0]", " n = 0", *source.lines]
+    lines.append(" return o0, n + inner[0]")
     exec("\n".join(lines), source.names)  # noqa: S102 - our own text: field names of our own classes
     return source.names["build"]
 
@@ -185,8 +188,7 @@ def _builder(compiled: _Compiled, *, closed: bool) -> Any:
 class _Source:
     """The text of a builder.
 
-    Of object ``i``, ``si`` is the Struct, ``di`` the plain values, ``oi`` the model. ``n`` counts properties;
-    ``c`` is how many commas there are beyond one for each: objects and lists have one less than parts.
+    Of object ``i``, ``si`` is the Struct, ``di`` the plain values, ``oi`` the model; ``n`` counts properties.
     """
 
     def __init__(self, *, closed: bool) -> None:
@@ -196,7 +198,7 @@ class _Source:
             "UNSET": msgspec.UNSET,
             "UTC": UTC,
             "utc": in_utc,
-            "number": _fast_number,
+            "odd": _refuse,
             "NO_EXTRA": NO_EXTRA,
             "Extra": Extra,
             "inspect": _inspect,
@@ -261,11 +263,6 @@ class _Source:
         if spec.kind == "model":
             self._add_models(spec, source, target, i, depth)
             return
-        if spec.many:
-            if source != "v":
-                self.lines.append(f"{pad}v = {source}")
-            source = "v"
-            self.lines.append(f"{pad}if v: c += len(v) - 1")
         if spec.kind in _MOVED:
             value = source
         elif spec.many:
@@ -287,25 +284,25 @@ class _Source:
                 f"{pad}s{j} = {source}" if self.closed else f"{pad}s{j} = {source}; d{j} = {plain}"
             )
             self.add_object(compiled, j, depth)
-            self.lines += [f"{pad}{target} = o{j}", f"{pad}c -= 1"]
+            self.lines.append(f"{pad}{target} = o{j}")
             return
         loop = f"for s{j} in {source}:" if self.closed else f"for s{j}, d{j} in zip({source}, {plain}):"
         self.lines += [f"{pad}l{j} = []", pad + loop]
         self.add_object(compiled, j, depth + 1)
-        self.lines += [f"{pad} l{j}.append(o{j})", f"{pad}{target} = l{j}", f"{pad}if l{j}: c -= 1"]
+        self.lines += [f"{pad} l{j}.append(o{j})", f"{pad}{target} = l{j}"]
 
 
 _MOVED = frozenset({"string", "int", "boolean", "enum"})
 """Kinds whose value msgspec leaves as the model holds it."""
 _CONVERTED: Mapping[str, str] = {
     "datetime": "{0} if {0}.tzinfo is UTC else utc({0})",
-    "number": "number({0})",
+    "number": (
+        f"{{0}} if {-MAX_EXPONENT} <= {{0}}.adjusted() <= {MAX_EXPONENT} and {{0}}.is_finite() else odd()"
+    ),
 }
 
 
-def _fast_number(number: Decimal) -> Decimal:
-    if ordinary(number):
-        return number
+def _refuse() -> NoReturn:
     raise ValueError
 
 
@@ -335,11 +332,10 @@ def _require_countable(name: str) -> None:
 
 
 def _inspect(value: Json, inner: list[int], left: int = MAX_DEPTH - 8) -> None:
-    """Add the properties and the commas within a value to `inner`, if the value keeps to the limits."""
+    """Add the number of properties within a value to `inner`, if the value keeps to the limits."""
     if isinstance(value, dict | list):
         if not left:
             raise ValueError
-        inner[1] += len(value) - 1 if value else 0
         if isinstance(value, dict):
             inner[0] += len(value)
             for name in value:
@@ -351,14 +347,6 @@ def _inspect(value: Json, inner: list[int], left: int = MAX_DEPTH - 8) -> None:
         raise ValueError
 
 
-def _has_only(data: bytes, names: int, commas: int) -> bool:
-    """Tell whether valid JSON text holds so many properties and no more: else one stands there twice.
-
-    Commas are counted first, several times as fast: those within texts can only make them more.
-    """
-    return data.count(b",") == commas or _names_in(data) == names
-
-
 _BETWEEN_NAMES = bytes(byte for byte in range(256) if byte not in b'":,')
 
 
@@ -366,7 +354,8 @@ def _names_in(data: bytes) -> int:
     """Count the properties in valid JSON text, at all levels, those with ``:`` or ``,`` in their name apart.
 
     With every other character gone, ``"":`` is a name: what opens and closes a text are neighbours, and what
-    closes one text and opens the next has ``:`` or ``,`` between.
+    closes one text and opens the next has ``:`` or ``,`` between. More of them than were read: some name
+    stands twice in an object.
     """
     if b"\\" in data:
         data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
@@ -389,36 +378,37 @@ class Reader(Generic[M]):
         """
         one: M | None = None
         if self._compiled.fast:
-            one = None if self._more else self.read_closed(data)
-            if one is None:
+            if not self._more:
+                one = self.read_closed(data)
+            if self._more:
                 one = self.read_open(data)
-                self._more = one is not None
         return from_json(parse_json(data, self._cls.__name__), self._cls) if one is None else one
 
     def read_closed(self, data: bytes) -> M | None:
         """Read an object of which every property is known or learned; None for any other."""
         closed = self._compiled.closed
         try:
-            one, names, commas = closed.build(closed.decode(data))
-        except REFUSED:
+            one, names = closed.build(closed.decode(data))
+        except REFUSED as refusal:
+            self._more = str(refusal).startswith("Object contains unknown field")
             return None
-        return cast("M", one) if _has_only(data, names, commas) else None
+        return cast("M", one) if _names_in(data) == names else None
 
     def read_open(self, data: bytes) -> M | None:
         """Read an object whatever further properties it has; None where anything else is unusual."""
         struct, build = self._compiled.open
         try:
             values = _plain_decoder.decode(data)
-            one, names, commas = build(msgspec.convert(values, struct), values)
+            one, names = build(msgspec.convert(values, struct), values)
         except REFUSED:
             return None
-        return cast("M", one) if _has_only(data, names, commas) else None
+        return cast("M", one) if _names_in(data) == names else None
 
 
 def read_page(data: bytes, cls: type[M]) -> list[M] | None:
     """Read an answer with a list in one go; None where anything in it is unusual."""
     compiled = compiled_of(cls)
-    if not compiled.fast:
+    if not (compiled.fast and compiled.whole_pages):
         return None
     closed = compiled.closed
     build = closed.build
@@ -426,12 +416,11 @@ def read_page(data: bytes, cls: type[M]) -> list[M] | None:
     try:
         page = closed.decode_page(data)
         names = 2 + (page.status_message is not msgspec.UNSET) + (page.timestamp is not msgspec.UNSET)
-        commas = names - 1 + max(len(page.data) - 1, 0)
         for struct in page.data:
-            one, its_names, its_commas = build(struct)
+            one, its_names = build(struct)
             items.append(one)
             names += its_names
-            commas += its_commas
     except REFUSED:
+        compiled.whole_pages = False
         return None
-    return items if _has_only(data, names, commas) else None
+    return items if _names_in(data) == names else None

@@ -48,10 +48,9 @@ def _parts(text: str, opening: str, closing: str) -> Iterator[tuple[str, str]]:
     while True:
         name = ""
         if opening == "{":
-            found, place = _scan(text, place)
-            if not isinstance(found, str):
+            if not text.startswith('"', place):
                 raise ValueError
-            name = found
+            name, place = _scan(text, place)
             place = _expect(text, ":", place)
         start = place
         _, place = _scan(text, start)

@@ -72,12 +72,14 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 json_encoder = msgspec.json.Encoder(decimal_format="number")
 
 
-def _depth_within(value: Json, left: int) -> bool:
-    if isinstance(value, dict):
-        return left > 0 and all(_depth_within(item, left - 1) for item in value.values())
-    if isinstance(value, list):
-        return left > 0 and all(_depth_within(item, left - 1) for item in value)
-    return True
+def _depth_within(value: Json, limit: int) -> bool:
+    level: list[Json] = [value]
+    for _ in range(limit):
+        parts = [part for part in level if isinstance(part, dict | list)]
+        if not parts:
+            return True
+        level = [one for part in parts for one in (part.values() if isinstance(part, dict) else part)]
+    return not any(isinstance(part, dict | list) for part in level)
 
 
 def _has_lone_surrogate(data: bytes, value: Json) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import msgspec
 
 from .._model import NO_EXTRA, FieldSpec, Model, field_specs
-from ..types import Json, JsonObject, format_datetime
+from ..types import Json, format_datetime
 from ._text import json_encoder
 
 _empty: Callable[[], list[Any]] = list  # by this very factory msgspec knows an empty list
@@ -31,21 +31,38 @@ def _make_dumper(cls: type[Model]) -> _Dump:
     That is a Struct whose absent fields are left out. Where there is something in `extra`, it is a dict.
     """
     names: dict[str, Any] = {"UTC": UTC, "written": _written, "NO_EXTRA": NO_EXTRA}
-    struct = _dumped(cls, "o", names)
-    values = ", ".join(_dumped_fields(cls, "o", names))
-    names["with_extra"] = _with_extra(cls)
-    lines = [
-        "def dump(o):",
-        f" if o.extra is NO_EXTRA: return {struct}",
-        f" return with_extra(({values},), o.extra)",
-    ]
+    specs = field_specs(cls)
+    lines = ["def dump(o):"]
+    values: list[str] = []
+    for index, spec in enumerate(specs):
+        if spec.many and spec.kind in _CONVERTED:
+            part = f"l{index}"
+            each = _dumped_value(spec, "x", names)
+            lines += [
+                f" {part} = o.{spec.name}",
+                f" if {part}:",
+                f"  v = {part}; {part} = []",
+                f"  for x in v: {part}.append({each})",
+            ]
+            values.append(part)
+        else:
+            values.append(_dumped_field(spec, "o", names))
+    lines += [f" if o.extra is NO_EXTRA: return {_struct(cls, names)}({', '.join(values)})", " d = {}"]
+    for spec, value in zip(specs, values, strict=True):
+        absent = "v" if spec.many else "v is not None"
+        lines += [f" v = {value}", f" {'' if spec.required else f'if {absent}: '}d[{spec.name!r}] = v"]
+    # In an order that does not depend on how the object was read; a field's own name is the field's.
+    lines += [" for k in sorted(o.extra): d.setdefault(k, o.extra[k])", " return d"]
     exec("\n".join(lines), names)  # noqa: S102 - our own text: field names of our own classes
     return cast("_Dump", names["dump"])
 
 
-def _dumped(cls: type[Model], one: str, names: dict[str, Any]) -> str:
-    """Return the expression that makes the Struct of a model."""
-    name = f"Struct{len(names)}"
+_CONVERTED = frozenset({"model", "datetime"})
+"""Kinds that msgspec could not write as the model holds them."""
+
+
+def _struct(cls: type[Model], names: dict[str, Any]) -> str:
+    """Make a Struct that leaves out what is absent, and return the name under which the text finds it."""
     fields: list[tuple[str, Any, Any]] = []
     for spec in field_specs(cls):
         # A default tells what is left out, and nothing equals UNSET: a mandatory field is always written.
@@ -53,23 +70,18 @@ def _dumped(cls: type[Model], one: str, names: dict[str, Any]) -> str:
         if not spec.required:
             absent = msgspec.field(default_factory=_empty) if spec.many else None
         fields.append((spec.name, Any, absent))
+    name = f"Struct{len(names)}"
     names[name] = msgspec.defstruct(f"_{cls.__name__}", fields, omit_defaults=True, gc=False)
-    return f"{name}({', '.join(_dumped_fields(cls, one, names))})"
+    return name
 
 
-def _dumped_fields(cls: type[Model], one: str, names: dict[str, Any]) -> list[str]:
-    """Return, by field, the expression of what msgspec is to write."""
-    values: list[str] = []
-    for spec in field_specs(cls):
-        value = f"{one}.{spec.name}"
-        if spec.kind in ("model", "datetime"):
-            each = _dumped_value(spec, "x" if spec.many else value, names)
-            if spec.many:
-                value = f"{value} and [{each} for x in {value}]"
-            else:
-                value = each if spec.required else f"None if {value} is None else {each}"
-        values.append(value)
-    return values
+def _dumped_field(spec: FieldSpec, one: str, names: dict[str, Any]) -> str:
+    """Return the expression of what msgspec is to write for a field that is no list of models or moments."""
+    value = f"{one}.{spec.name}"
+    if spec.kind not in _CONVERTED:
+        return value
+    each = _dumped_value(spec, value, names)
+    return each if spec.required else f"None if {value} is None else {each}"
 
 
 def _dumped_value(spec: FieldSpec, one: str, names: dict[str, Any]) -> str:
@@ -79,11 +91,12 @@ def _dumped_value(spec: FieldSpec, one: str, names: dict[str, Any]) -> str:
     cls = cast("type[Model]", spec.cls)
     dump = f"dump{len(names)}"
     names[dump] = _dumper(cls)
-    call = f"{dump}({one})"
-    if any(inner.kind == "model" for inner in field_specs(cls)):
-        return call
+    inner = field_specs(cls)
+    if any(part.kind == "model" or (part.kind == "datetime" and part.many) for part in inner):
+        return f"{dump}({one})"
     # A call would cost as much as what it does.
-    return f"{_dumped(cls, one, names)} if {one}.extra is NO_EXTRA else {call}"
+    values = ", ".join(_dumped_field(part, one, names) for part in inner)
+    return f"{_struct(cls, names)}({values}) if {one}.extra is NO_EXTRA else {dump}({one})"
 
 
 def _written(moment: datetime) -> str:
@@ -92,22 +105,6 @@ def _written(moment: datetime) -> str:
         return format_datetime(moment)
     text: str = msgspec.to_builtins(moment)
     return text[:23] + "Z"
-
-
-def _with_extra(cls: type[Model]) -> Callable[[tuple[Any, ...], JsonObject], dict[str, Any]]:
-    specs = field_specs(cls)
-    optional_lists = frozenset(spec.name for spec in specs if spec.many and not spec.required)
-
-    def with_extra(values: tuple[Any, ...], extra: JsonObject) -> dict[str, Any]:
-        dumped: dict[str, Any] = {}
-        for spec, value in zip(specs, values, strict=True):
-            if value is not None and (value or spec.name not in optional_lists):
-                dumped[spec.name] = value
-        for name in sorted(extra):  # in an order that does not depend on how the object was read
-            dumped.setdefault(name, extra[name])
-        return dumped
-
-    return with_extra
 
 
 def _dump(value: Any) -> Any:
