@@ -56,17 +56,17 @@ def bind(
     """
     bound = operation.signature.bind(None, None, *args, **kwargs)
     bound.apply_defaults()
-    values = list(bound.args[2:])
-    target = values.pop(0) if operation.target is not None else None
-    body = values.pop(0) if operation.body is not None else None
-    wanted = Patch if operation.is_patch else operation.body
+    values: list[object] = list(bound.args[2:])
+    target: object = values.pop(0) if operation.target is not None else None
+    body: object = values.pop(0) if operation.body is not None else None
+    wanted: type[Any] | None = Patch if operation.is_patch else operation.body
     if operation.target is not None and not isinstance(target, operation.target):
         raise TypeError(
             f"{operation.id}: expected a {operation.target.__name__}, not {type(target).__name__}"
         )
     if wanted is not None and not (isinstance(body, wanted) or (body is None and operation.body_optional)):
         raise TypeError(f"{operation.id}: expected a {wanted.__name__}, not {type(body).__name__}")
-    if isinstance(body, Patch) and cast("Patch[Model]", body).model is not operation.body:
+    if operation.is_patch and cast("Patch[Model]", body).model is not operation.body:
         raise TypeError(f"{operation.id}: expected a Patch of {cast('Any', operation.body).__name__}")
     return target, body
 
@@ -206,6 +206,9 @@ def _moment(text: str) -> datetime:
     return parse_datetime(text.replace(" ", "+"))
 
 
+_PARSERS: Mapping[object, Callable[[str], Any]] = {int: _whole, datetime: _moment}
+
+
 def _readers_of(target: type[Any] | None) -> dict[str, _Reader]:
     """Return how each field of a target is read."""
     if target is None:
@@ -217,8 +220,7 @@ def _readers_of(target: type[Any] | None) -> dict[str, _Reader]:
         for attribute in attrs.fields(target):
             hint = hints[attribute.name]
             kinds = [kind for kind in (get_args(hint) or (hint,)) if kind is not type(None)]
-            read = {int: _whole, datetime: _moment}.get(kinds[0], kinds[0])
-            found[attribute.name] = _Reader(read, attribute.default)
+            found[attribute.name] = _Reader(_PARSERS.get(kinds[0], kinds[0]), attribute.default)
         _readers[target] = found
     return found
 

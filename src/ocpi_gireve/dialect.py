@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from ._model import Model
 from .interface import Interface, Operation, operations
@@ -50,6 +50,15 @@ class Handshake(Protocol):
         ...
 
 
+def _all_operations(dialect: Dialect) -> dict[str, Operation]:
+    found: dict[str, Operation] = {}
+    for interface in (*dialect.interfaces, dialect.versions, dialect.credentials):
+        for operation in operations(interface):
+            if found.setdefault(operation.id, operation) is not operation:
+                raise ValueError(f"OCPI {dialect.version} has two operations {operation.id}")
+    return found
+
+
 @frozen(kw_only=True, eq=False)
 class Dialect:
     """One version of OCPI.
@@ -82,16 +91,9 @@ class Dialect:
     handshake: Handshake
     roots: dict[str, str]
     details_path: str
-    _operations: dict[str, Operation] = field(init=False, repr=False)
-
-    @_operations.default
-    def _all_operations(self) -> dict[str, Operation]:
-        found: dict[str, Operation] = {}
-        for interface in (*self.interfaces, self.versions, self.credentials):
-            for operation in operations(interface):
-                if found.setdefault(operation.id, operation) is not operation:
-                    raise ValueError(f"OCPI {self.version} has two operations {operation.id}")
-        return found
+    _operations: dict[str, Operation] = field(
+        init=False, repr=False, default=Factory(_all_operations, takes_self=True)
+    )
 
     def __attrs_post_init__(self) -> None:
         for interface in self.interfaces:

@@ -17,7 +17,7 @@ from .errors import InvalidObject, NotRegistered, OcpiError, StatusError, UrlRef
 from .http import AiohttpTransport, Application, UrlPolicy, aiohttp_app, origin_of
 from .interface import Interface, operations
 from .journal import OnExchange, ignore
-from .outbox import Outbox, Rhythm
+from .outbox import Outbox, OutboxEvent, Rhythm
 from .profile import Profile
 from .registration import GRACE, PIN_FIRST, Directory, Next, Registrar, Tokens
 from .server import Mount, Server
@@ -49,6 +49,8 @@ class Platform:
         profiles: The profiles of connections that are in the store already, besides those passed to
             `register` and `invite`.
         on_exchange: Called with every exchange that has ended, in both directions.
+        on_upload: Told of every upload that is delivered or parked, and of every stop and recovery of a lane;
+            it must return at once.
         transport: Makes the transport for a partner; the default speaks HTTP with aiohttp.
 
     Raises:
@@ -66,6 +68,7 @@ class Platform:
         store: Store | None = None,
         profiles: Sequence[Profile] = (),
         on_exchange: OnExchange = ignore,
+        on_upload: Callable[[OutboxEvent], None] | None = None,
         transport: Callable[[Profile], Transport] | None = None,
     ) -> None:
         self.public_url = _checked_url(public_url)
@@ -77,7 +80,7 @@ class Platform:
         self._handled = {dialect: _handled(dialect, handlers) for dialect in DIALECTS}
         _require_all_used(handlers, self._handled.values())
         self._dialects = {one.version: one for one in DIALECTS if self._handled[one] or not handlers}
-        self.outbox = Outbox(self.store, self._deliver, rhythm=self._rhythm)
+        self.outbox = Outbox(self.store, self._deliver, rhythm=self._rhythm, on_event=on_upload)
         self._directory = Directory(self.store)
         self._registrar = Registrar(
             directory=self._directory,

@@ -35,6 +35,7 @@ from .errors import (
     OcpiError,
     Problem,
     RegistrationFailed,
+    ServerError,
     Unauthorized,
     UnsupportedVersion,
     UnusableClientApi,
@@ -210,6 +211,7 @@ class Registrar:
         self._served = served
         self._now = now
         self._locks: dict[str, asyncio.Lock] = {}
+        self._presenting: set[str] = set()
 
     @property
     def versions_url(self) -> str:
@@ -242,7 +244,7 @@ class Registrar:
 
         A repeated POST whose answer was lost gets a new token as long as the one before was never used.
         """
-        async with self._lock(ctx.partner):
+        async with self._turn(ctx):
             wiring = self._wiring(ctx)
             if ctx.kind is not TokenKind.A:
                 raise MethodNotAllowed("already registered; use PUT to change the credentials")
@@ -250,14 +252,14 @@ class Registrar:
 
     async def put_credentials(self, ctx: HandshakeContext, credentials: Model) -> Model:
         """Replace a partner's credentials; the token before stays valid until the new one is used."""
-        async with self._lock(ctx.partner):
+        async with self._turn(ctx):
             wiring = self._wiring(ctx)
             self._require_registered(ctx, wiring)
             return await self._accept(ctx, wiring, credentials, previous=True)
 
     async def delete_credentials(self, ctx: HandshakeContext) -> None:
         """Unregister a partner. Its uploads are kept, and its token A opens the next registration."""
-        async with self._lock(ctx.partner):
+        async with self._turn(ctx):
             wiring = self._wiring(ctx)
             self._require_registered(ctx, wiring)
             await self._forget(wiring)
@@ -268,6 +270,16 @@ class Registrar:
         if wiring is None:
             raise Unauthorized
         return wiring
+
+    def _turn(self, ctx: HandshakeContext) -> asyncio.Lock:
+        """Return what keeps the handshakes with one partner apart.
+
+        Raises:
+            ServerError: we have begun one ourselves. To wait for its end could be to wait for each other.
+        """
+        if ctx.partner in self._presenting:
+            raise ServerError("a handshake from our side is under way; try again")
+        return self._lock(ctx.partner)
 
     def _require_registered(self, ctx: HandshakeContext, wiring: Wiring) -> None:
         if ctx.kind is TokenKind.A or wiring.record.state is not ConnectionState.REGISTERED:
@@ -402,6 +414,7 @@ class Registrar:
 
     async def _present(self, wiring: Wiring, versions_url: str, token: Secret, method: str) -> None:
         """Take the steps of the handshake, and keep what came of them."""
+        self._presenting.add(wiring.record.id)
         step = "GET versions"
         try:
             policy = wiring.policy
@@ -422,6 +435,8 @@ class Registrar:
             self._require_own_parties(wiring.record, presented)
         except OcpiError as error:
             raise RegistrationFailed(step, str(error), _advice(step, error)) from error
+        finally:
+            self._presenting.discard(wiring.record.id)
 
         def registered(record: ConnectionRecord, tokens: Tokens) -> Next:
             changes = evolve(

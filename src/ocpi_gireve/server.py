@@ -71,7 +71,7 @@ class Principal:
     kind: TokenKind
     profile: Profile
     parties: frozenset[PartyId]
-    elsewhere: Container[PartyId] = frozenset()
+    elsewhere: Container[PartyId] = frozenset[PartyId]()
     token: Secret
 
 
@@ -447,7 +447,7 @@ class Server:
         if owner is not None and not self._speaks_for(owner, ctx, principal):
             # "It is allowed to respond with an HTTP 404 status code." (client owned object push, errors)
             raise UnknownObject("this object is not yours")
-        stated = {} if body is None else _stated(body)
+        stated = _stated(body)
         problems: list[Problem] = []
         if owner is not None:
             for name in ("country_code", "party_id"):

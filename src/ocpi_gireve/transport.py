@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from attrs import field, frozen
 from multidict import CIMultiDict
+
+from .errors import NoAnswer
+
+_TOKEN_UID = re.compile(r"(/tokens/).+")
+
+
+def _shown(url: str) -> str:
+    """Return a URL for a repr, without its query and without a token uid."""
+    return repr(_TOKEN_UID.sub(r"\1***", url.partition("?")[0]))
 
 
 @frozen(kw_only=True)
@@ -23,7 +34,7 @@ class HttpRequest:
     """
 
     method: str
-    url: str = field(repr=lambda url: repr(url.partition("?")[0]))
+    url: str = field(repr=_shown)
     headers: CIMultiDict[str] = field(factory=CIMultiDict[str], repr=False)
     body: bytes = field(default=b"", repr=False)
 
@@ -76,7 +87,11 @@ class Loopback:
         arrived = HttpRequest(
             method=request.method, url=slash + path, headers=request.headers.copy(), body=request.body
         )
-        return await self._serve(arrived)
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._serve(arrived)
+        except TimeoutError:
+            raise NoAnswer("no complete answer in time") from None
 
     async def close(self) -> None:
         """Nothing is open."""

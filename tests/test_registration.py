@@ -1,0 +1,773 @@
+"""The handshake: both directions, lost answers, rotation, and what must never come of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from attrs import define
+
+from ocpi_gireve import BILATERAL, Connection, MemoryStore, PartyId, Platform, Role, v221
+from ocpi_gireve.errors import (
+    MethodNotAllowed,
+    NoAnswer,
+    RegistrationFailed,
+    StoreError,
+    Unauthorized,
+    UrlRefused,
+)
+from ocpi_gireve.gireve import PREPRODUCTION
+from ocpi_gireve.registration import GRACE, PIN_FIRST
+from ocpi_gireve.store.records import ConnectionRecord, ConnectionState, InboundToken, TokenKind
+from ocpi_gireve.transport import HttpRequest, HttpResponse
+from ocpi_gireve.types import Secret, utc_now
+from tests.support import (
+    NOW,
+    CpoLocations,
+    EmspLocations,
+    Network,
+    a_location,
+    a_pair,
+    a_platform,
+    ask,
+    envelope,
+)
+
+REF = v221.LocationRef("FR", "CPO", "LOC1")
+EMSP_ORIGIN, CPO_ORIGIN = "https://emsp.example.com", "https://cpo.example.com"
+VERSIONS = "https://cpo.example.com/ocpi/versions"
+
+
+@define
+class Clock:
+    """A clock that a test moves."""
+
+    now: datetime = NOW
+
+    def __call__(self) -> datetime:
+        """Tell the time."""
+        return self.now
+
+
+@asynccontextmanager
+async def two(clock: Clock | None = None) -> AsyncGenerator[tuple[Network, Platform, Platform]]:
+    """A CPO and an eMSP that do not know each other."""
+    network = Network()
+    cpo = a_platform(network, "cpo.example.com", Role.CPO, "CPO", [CpoLocations([])])
+    emsp = a_platform(network, "emsp.example.com", Role.EMSP, "EMP", [EmspLocations()])
+    if clock is not None:
+        for platform in (cpo, emsp):
+            platform._directory._now = clock
+            platform._registrar._now = clock
+    async with cpo, emsp:
+        yield network, cpo, emsp
+
+
+def kinds(platform: Platform, connection: str) -> list[str]:
+    """The kinds of inbound token that a connection has."""
+    return sorted(token.kind.value for token in platform._directory.tokens(connection))
+
+
+def state(platform: Platform, connection: str) -> ConnectionState:
+    """Where a connection stands."""
+    return platform.connection(connection).record.state
+
+
+def credentials(
+    token: str = "token-of-the-cpo", url: str = VERSIONS, parties: Iterable[str] = ("CPO",)
+) -> dict[str, Any]:
+    """A Credentials object in JSON."""
+    roles = [
+        {"role": "CPO", "country_code": "FR", "party_id": party, "business_details": {"name": party}}
+        for party in parties
+    ]
+    return {"token": token, "url": url, "roles": roles}
+
+
+async def works(cpo: Platform, emsp: Platform) -> bool:
+    """Whether both can talk to each other."""
+    await cpo.connection("emsp").call(v221.LocationsReceiver.put_location, REF, a_location())
+    return [one async for one in emsp.connection("cpo").crawl(v221.LocationsSender.list_locations)] == []
+
+
+# --- both directions -----------------------------------------------------------------------------------
+
+
+async def test_register() -> None:
+    """One handshake, and both sides can call each other; what each holds is what the other serves."""
+    async with two() as (network, cpo, emsp):
+        token = await emsp.invite(BILATERAL, origins=CPO_ORIGIN, id="cpo")
+        connection = await cpo.register(BILATERAL, emsp.versions_url, token, id="emsp")
+        steps = [(one.method, one.url.removeprefix("https://")) for one in network.requests]
+        assert steps == [
+            ("GET", "emsp.example.com/ocpi/versions"),
+            ("GET", "emsp.example.com/ocpi/2.2.1"),
+            ("POST", "emsp.example.com/ocpi/2.2.1/credentials"),
+            ("GET", "cpo.example.com/ocpi/versions"),
+            ("GET", "cpo.example.com/ocpi/2.2.1"),
+        ]
+        assert connection.record.origins == (EMSP_ORIGIN,)
+        assert [(one.role, one.party) for one in connection.record.roles] == [
+            (Role.EMSP, PartyId("FR", "EMP"))
+        ]
+        assert {(one.module, one.role) for one in emsp.connection("cpo").record.endpoints} == {
+            ("credentials", ""),
+            ("locations", "SENDER"),
+        }
+        assert await works(cpo, emsp)
+
+
+async def test_no_routing_headers_in_the_handshake() -> None:
+    """Routing headers are not for versions and credentials."""
+    async with two() as (network, cpo, emsp):
+        token = await emsp.invite(BILATERAL, origins=CPO_ORIGIN, id="cpo")
+        await cpo.register(BILATERAL, emsp.versions_url, token, id="emsp")
+        for headers in [one.headers for one in network.requests] + [one.headers for one in network.responses]:
+            assert not [name for name in headers if name.lower().startswith("ocpi-")]
+
+
+async def test_unregister_and_register_again() -> None:
+    """After an unregistration neither side can call the other, and the same token A opens the next one."""
+    async with two() as (_, cpo, emsp):
+        token = await emsp.invite(BILATERAL, origins=CPO_ORIGIN, id="cpo")
+        await cpo.register(BILATERAL, emsp.versions_url, token, id="emsp")
+        old = cpo.connection("emsp").record.outbound_token
+        assert old is not None
+        assert await works(cpo, emsp)
+        assert (await ask(emsp, "GET", "/versions", token=token.reveal())).status == 401
+        await cpo.unregister("emsp")
+        assert (state(cpo, "emsp"), state(emsp, "cpo")) == (ConnectionState.UNREGISTERED,) * 2
+        assert (await ask(emsp, "GET", "/versions", token=old.reveal())).status == 401
+        assert cpo.connection("emsp").record.outbound_token is None
+        with pytest.raises(RegistrationFailed, match="DELETE credentials: emsp is not registered"):
+            await cpo.unregister("emsp")
+        await cpo.register(BILATERAL, emsp.versions_url, token, id="emsp")
+        assert await works(cpo, emsp)
+
+
+async def test_partner_has_unregistered_before() -> None:
+    """Unregistering where the partner does not know us any more is done, not an error."""
+    async with two() as (_, cpo, emsp):
+        token = await emsp.invite(BILATERAL, origins=CPO_ORIGIN, id="cpo")
+        await cpo.register(BILATERAL, emsp.versions_url, token, id="emsp")
+        wiring = emsp._directory.get("cpo")
+        assert wiring is not None
+        await emsp._registrar._forget(wiring)
+        await cpo.unregister("emsp")
+        assert state(cpo, "emsp") is ConnectionState.UNREGISTERED
+
+
+async def test_partner_that_cannot_be_told() -> None:
+    """An unregistration that the partner does not hear of changes nothing."""
+    async with two() as (network, cpo, emsp):
+        token = await emsp.invite(BILATERAL, origins=CPO_ORIGIN, id="cpo")
+        await cpo.register(BILATERAL, emsp.versions_url, token, id="emsp")
+        network.down.add("emsp.example.com")
+        with pytest.raises(NoAnswer):
+            await cpo.unregister("emsp")
+        network.down.clear()
+        assert await works(cpo, emsp)
+
+
+async def test_update_from_our_side() -> None:
+    """New credentials replace the old ones on both sides, and the partner reads our endpoints again."""
+    async with a_pair(emsp=[EmspLocations()], cpo=[CpoLocations([])]) as pair:
+        before = (pair.to_emsp.record.outbound_token, pair.to_cpo.record.outbound_token)
+        await pair.cpo.update("emsp")
+        after = (pair.to_emsp.record.outbound_token, pair.to_cpo.record.outbound_token)
+        assert before[0] != after[0]
+        assert before[1] != after[1]
+        assert await works(pair.cpo, pair.emsp)
+        assert kinds(pair.cpo, "emsp") == ["CURRENT"]
+        assert before[1] is not None
+        assert (await ask(pair.cpo, "GET", "/versions", token=before[1].reveal())).status == 401
+        await pair.cpo.unregister("emsp")
+        with pytest.raises(RegistrationFailed, match="PUT credentials: emsp is not registered"):
+            await pair.cpo.update("emsp")
+
+
+# --- a partner that registers with us ------------------------------------------------------------------
+
+
+def endpoint(module: str, url: str = f"{CPO_ORIGIN}/ocpi/2.2.1/x") -> dict[str, str]:
+    """An endpoint in JSON."""
+    return {"identifier": module, "role": "SENDER", "url": url}
+
+
+OFFERED: object = [{"version": "2.2.1", "url": f"{CPO_ORIGIN}/ocpi/2.2.1"}]
+DETAILS: object = {"version": "2.2.1", "endpoints": [endpoint("credentials")]}
+
+
+@asynccontextmanager
+async def invited(
+    origins: str = CPO_ORIGIN, versions: object = None, details: object = None
+) -> AsyncGenerator[tuple[Network, Platform, str]]:
+    """An eMSP that has invited a CPO, whose versions and details a test may replace."""
+    async with two() as (network, cpo, emsp):
+        # The CPO serves whoever asks: it is the eMSP that is looked at.
+        for path, data in (
+            ("/versions", OFFERED if versions is None else versions),
+            ("/2.2.1", DETAILS if details is None else details),
+        ):
+            network.replaced["GET", f"cpo.example.com/ocpi{path}"] = answering(data)
+        assert cpo.connections() == []
+        token = await emsp.invite(BILATERAL, origins=origins, id="cpo")
+        yield network, emsp, token.reveal()
+
+
+def answering(data: object) -> Callable[[HttpRequest], HttpResponse]:
+    """Something that answers with success."""
+    envelope = {"status_code": 1000, "timestamp": "2026-11-01T12:00:00Z", "data": data}
+    return lambda _: HttpResponse(status=200, body=json.dumps(envelope).encode())
+
+
+async def present(
+    emsp: Platform, method: str, token: str, body: Mapping[str, Any] | None = None
+) -> tuple[int, int, str]:
+    """Send credentials; return HTTP status, OCPI status and the token that came back."""
+    response = await ask(emsp, method, "/2.2.1/credentials", token=token, body=body)
+    found = envelope(response)
+    data: dict[str, str] = found.get("data") or {}
+    return response.status, found["status_code"], data.get("token", "")
+
+
+async def test_credentials_life() -> None:
+    """GET, POST, PUT and DELETE do what the chapter says, and what it forbids is HTTP 405."""
+    async with invited() as (_, emsp, token):
+        for method in ("PUT", "DELETE"):
+            body = credentials() if method == "PUT" else None
+            assert (await present(emsp, method, token, body))[:2] == (405, 2000)
+        assert await present(emsp, "GET", token) == (200, 1000, token)
+        http, ocpi, first = await present(emsp, "POST", token, credentials())
+        assert (http, ocpi, len(first)) == (200, 1000, 43)
+        assert emsp.connection("cpo").record.outbound_token == Secret("token-of-the-cpo")
+        assert (await present(emsp, "POST", first, credentials()))[:2] == (405, 2000)
+        assert await present(emsp, "GET", first) == (200, 1000, first)
+        http, ocpi, second = await present(emsp, "PUT", first, credentials("another-token"))
+        assert (http, ocpi) == (200, 1000)
+        assert emsp.connection("cpo").record.outbound_token == Secret("another-token")
+        assert (await present(emsp, "DELETE", second))[:2] == (200, 1000)
+        assert (await present(emsp, "GET", second))[0] == 401
+        assert state(emsp, "cpo") is ConnectionState.UNREGISTERED
+
+
+async def test_405_names_the_other_methods() -> None:
+    """The answer to a POST of a registered partner names what it can do instead."""
+    async with invited() as (_, emsp, token):
+        _, _, current = await present(emsp, "POST", token, credentials())
+        response = await ask(emsp, "POST", "/2.2.1/credentials", token=current, body=credentials())
+        assert response.headers["Allow"] == "DELETE, GET, PUT"
+
+
+async def test_lost_answer_to_a_post() -> None:
+    """A POST whose answer was lost is answered again, with a new token, until the token is used."""
+    async with invited() as (_, emsp, token):
+        _, _, lost = await present(emsp, "POST", token, credentials())
+        http, _, current = await present(emsp, "POST", token, credentials("second"))
+        assert http == 200
+        assert emsp.connection("cpo").record.outbound_token == Secret("second")
+        assert (await present(emsp, "GET", lost))[0] == 401
+        assert (await present(emsp, "GET", current))[0] == 200
+        assert (await present(emsp, "POST", token, credentials()))[0] == 401
+
+
+async def test_rotation_overlaps() -> None:
+    """After a PUT the old token is good until the new one is used, and then at once no more."""
+    async with invited() as (_, emsp, token):
+        _, _, old = await present(emsp, "POST", token, credentials())
+        _, _, new = await present(emsp, "PUT", old, credentials())
+        assert kinds(emsp, "cpo") == ["A", "CURRENT", "PREVIOUS"]
+        assert (await ask(emsp, "GET", "/versions", token=old)).status == 200
+        assert (await ask(emsp, "GET", "/versions", token=new)).status == 200
+        assert (await ask(emsp, "GET", "/versions", token=old)).status == 401
+
+
+async def test_lost_answers_to_a_put() -> None:
+    """However often the answer to a PUT is lost, the token that the partner holds keeps working."""
+    async with invited() as (_, emsp, token):
+        _, _, held = await present(emsp, "POST", token, credentials())
+        lost = held
+        for attempt in range(4):
+            http, _, lost = await present(emsp, "PUT", held, credentials(f"attempt-{attempt}"))
+            assert (http, lost != held) == (200, True)
+        assert kinds(emsp, "cpo") == ["A", "CURRENT", "PREVIOUS"]
+        assert (await present(emsp, "GET", lost))[0] == 200
+        assert (await present(emsp, "GET", held))[0] == 401
+
+
+async def test_origin_that_was_not_agreed() -> None:
+    """Credentials with a URL elsewhere are OCPI 3001, and nobody is called there with any token."""
+    async with invited() as (network, emsp, token):
+        for url in ("https://evil.example/versions", "http://cpo.example.com/ocpi/versions", "ftp://x", "x"):
+            http, ocpi, _ = await present(emsp, "POST", token, credentials(url=url))
+            assert (http, ocpi) == (200, 3001)
+        assert network.requests == []
+        assert state(emsp, "cpo") is ConnectionState.NEW
+        assert (await present(emsp, "POST", token, credentials()))[1] == 1000
+
+
+@pytest.mark.parametrize(
+    ("versions", "details", "code"),
+    [
+        ([{"version": "2.1.1", "url": f"{CPO_ORIGIN}/2.1.1"}], None, 3002),
+        ([], None, 3002),
+        ({"not": "a list"}, None, 3001),
+        ([{"version": "2.2.1", "url": "https://evil.example/2.2.1"}], None, 3001),
+        ([{"version": "2.2.1", "url": f"{CPO_ORIGIN}/nothing"}], None, 3001),
+        (None, {"version": "2.2.1", "endpoints": [endpoint("locations")]}, 3003),
+        (
+            None,
+            {
+                "version": "2.2.1",
+                "endpoints": [endpoint("credentials"), endpoint("locations", "https://evil.example/x")],
+            },
+            3001,
+        ),
+        (None, {"version": "2.2.1"}, 3001),
+    ],
+)
+async def test_versions_that_cannot_be_used(versions: object, details: object, code: int) -> None:
+    """A version that is not offered is 3002, a missing endpoint 3003, anything else that fails 3001."""
+    async with invited(versions=versions, details=details) as (_, emsp, token):
+        http, ocpi, _ = await present(emsp, "POST", token, credentials())
+        assert (http, ocpi) == (200, code)
+        assert state(emsp, "cpo") is ConnectionState.NEW
+        assert kinds(emsp, "cpo") == ["A"]
+
+
+async def test_unreachable_versions() -> None:
+    """A partner whose versions cannot be reached is told 3001; with PUT, what it had goes on working."""
+    async with invited() as (network, emsp, token):
+        network.down.add("cpo.example.com")
+        assert (await present(emsp, "POST", token, credentials()))[:2] == (200, 3001)
+        network.down.clear()
+        _, _, current = await present(emsp, "POST", token, credentials())
+        network.down.add("cpo.example.com")
+        assert (await present(emsp, "PUT", current, credentials("new")))[:2] == (200, 3001)
+        assert emsp.connection("cpo").record.outbound_token == Secret("token-of-the-cpo")
+        assert kinds(emsp, "cpo") == ["A", "CURRENT"]
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        (credentials(token=""), "/token"),
+        (credentials(token="a b"), "/token"),
+        (credentials(token="x" * 65), "/token"),
+        (credentials(token="é"), "/token"),
+        ({"url": VERSIONS, "roles": []}, "/token"),
+        (credentials(parties=[]), "/roles"),
+        (credentials(parties=["CPO", "EMP"]), "/roles/1/party_id"),
+        (credentials(parties=["emp"]), "/roles/0/party_id"),
+    ],
+)
+async def test_wrong_credentials(body: Mapping[str, Any], pointer: str) -> None:
+    """Credentials with an impossible token, without a party or with one of ours are OCPI 2001."""
+    async with invited() as (_, emsp, token):
+        response = await ask(emsp, "POST", "/2.2.1/credentials", token=token, body=body)
+        assert (response.status, envelope(response)["status_code"]) == (200, 2001)
+        assert f"{pointer}: " in envelope(response)["status_message"]
+        assert state(emsp, "cpo") is ConnectionState.NEW
+
+
+async def test_party_of_another_partner() -> None:
+    """Nobody takes over a party that another direct partner presents, unless it is at the same origin."""
+    async with invited() as (network, emsp, token):
+        await present(emsp, "POST", token, credentials())
+        thief = await emsp.invite(BILATERAL, origins="https://thief.example", id="thief")
+        twin = await emsp.invite(BILATERAL, origins=CPO_ORIGIN, id="twin")
+        body = credentials(url="https://thief.example/versions", parties=["THF", "cpo"])
+        response = await ask(emsp, "POST", "/2.2.1/credentials", token=thief.reveal(), body=body)
+        assert "/roles/1/party_id: " in envelope(response)["status_message"]
+        assert not [one for one in network.requests if "thief" in one.url]
+        assert (await present(emsp, "POST", twin.reveal(), credentials()))[1] == 1000
+
+
+async def test_hub_and_party_with_a_connection_of_its_own() -> None:
+    """A hub speaks for everybody but us and those who are connected directly."""
+    async with invited() as (_, emsp, token):
+        hub = await emsp.invite(PREPRODUCTION, origins=CPO_ORIGIN, id="iop")
+        _, _, hubs = await present(emsp, "POST", hub.reveal(), credentials(parties=["107"]))
+        path, headers = "/2.2.1/receiver/locations/FR/CPO/LOC1", {"OCPI-from-country-code": "FR"}
+        headers["OCPI-from-party-id"] = "CPO"
+        seen = await ask(emsp, "GET", path, token=hubs, headers=headers)
+        assert envelope(seen)["status_code"] == 2003
+        await present(emsp, "POST", token, credentials())
+        seen = await ask(emsp, "GET", path, token=hubs, headers=headers)
+        assert envelope(seen)["status_code"] == 2001
+
+
+async def test_pin_first() -> None:
+    """The origin that comes first with the right token is pinned, and no other is taken afterwards."""
+    async with invited(origins=PIN_FIRST) as (_, emsp, token):
+        assert (await present(emsp, "POST", token, credentials(url="http://x.example/v")))[1] == 3001
+        assert emsp.connection("cpo").record.origins == ()
+        _, _, current = await present(emsp, "POST", token, credentials())
+        assert emsp.connection("cpo").record.origins == (CPO_ORIGIN,)
+        elsewhere = credentials(url="https://emsp.example.com/ocpi/versions")
+        assert (await present(emsp, "PUT", current, elsewhere))[1] == 3001
+        await present(emsp, "DELETE", current)
+        assert (await present(emsp, "POST", token, elsewhere))[1] == 3001
+        assert (await present(emsp, "POST", token, credentials()))[1] == 1000
+
+
+async def test_failed_first_registration_pins_nothing() -> None:
+    """An origin is pinned by a registration that succeeded, not by an attempt."""
+    async with invited(origins=PIN_FIRST, versions=[]) as (_, emsp, token):
+        assert (await present(emsp, "POST", token, credentials()))[1] == 3002
+        assert emsp.connection("cpo").record.origins == ()
+
+
+# --- time ----------------------------------------------------------------------------------------------
+
+
+async def test_tokens_expire() -> None:
+    """A token A that nobody used ends after a day, and so does one that was replaced."""
+    clock = Clock(utc_now())
+    async with two(clock) as (network, _, emsp):
+        network.replaced["GET", "/versions"] = answering(OFFERED)
+        network.replaced["GET", "/2.2.1"] = answering(DETAILS)
+        stale = (await emsp.invite(BILATERAL, origins=CPO_ORIGIN, id="cpo")).reveal()
+        clock.now += GRACE + timedelta(minutes=1)
+        assert (await present(emsp, "POST", stale, credentials()))[0] == 401
+        clock.now = utc_now()
+        token = (await emsp.invite(BILATERAL, origins=CPO_ORIGIN, id="cpo")).reveal()
+        assert (await present(emsp, "POST", stale, credentials()))[0] == 401
+        _, _, old = await present(emsp, "POST", token, credentials())
+        _, _, new = await present(emsp, "PUT", old, credentials())
+        clock.now += GRACE
+        assert (await present(emsp, "GET", old))[0] == 401
+        assert (await present(emsp, "GET", new))[0] == 200
+
+
+async def test_token_a_after_an_unregistration() -> None:
+    """A token A that was spent long ago opens the next registration for a day after the unregistration."""
+    clock = Clock(utc_now())
+    async with two(clock) as (_, cpo, emsp):
+        token = await emsp.invite(BILATERAL, origins=CPO_ORIGIN, id="cpo")
+        await cpo.register(BILATERAL, emsp.versions_url, token, id="emsp")
+        assert await works(cpo, emsp)
+        clock.now += 30 * GRACE
+        assert (await ask(emsp, "GET", "/versions", token=token.reveal())).status == 401
+        await cpo.unregister("emsp")
+        await cpo.register(BILATERAL, emsp.versions_url, token, id="emsp")
+        assert await works(cpo, emsp)
+        await cpo.unregister("emsp")
+        clock.now += GRACE
+        with pytest.raises(RegistrationFailed, match=r"GET versions: .*HTTP 401"):
+            await cpo.register(BILATERAL, emsp.versions_url, token, id="emsp")
+
+
+# --- we register with a partner ------------------------------------------------------------------------
+
+
+async def test_lost_answer_to_our_post() -> None:
+    """After a lost answer the error says what to do, the partner's calls go through, and a retry succeeds."""
+    async with two() as (network, cpo, emsp):
+        token = await emsp.invite(BILATERAL, origins=CPO_ORIGIN, id="cpo")
+        network.lost.append(("POST", "/credentials"))
+        with pytest.raises(RegistrationFailed) as failed:
+            await cpo.register(BILATERAL, emsp.versions_url, token, id="emsp")
+        assert failed.value.step == "POST credentials"
+        assert "register again with the same token" in failed.value.advice
+        assert state(cpo, "emsp") is ConnectionState.NEW
+        # The partner holds us registered; its first calls may come now.
+        held = emsp.connection("cpo").record.outbound_token
+        assert held is not None
+        assert (await ask(cpo, "GET", "/versions", token=held.reveal())).status == 200
+        await cpo.register(BILATERAL, emsp.versions_url, token, id="emsp")
+        assert await works(cpo, emsp)
+        assert kinds(cpo, "emsp") == ["CURRENT"]
+
+
+async def test_lost_answers_do_not_lock_anybody_out() -> None:
+    """The token of the attempt that the partner took stays good while we try again and again."""
+    async with two() as (network, cpo, emsp):
+        token = await emsp.invite(BILATERAL, origins=CPO_ORIGIN, id="cpo")
+        network.lost.append(("POST", "/credentials"))
+        with pytest.raises(RegistrationFailed):
+            await cpo.register(BILATERAL, emsp.versions_url, token, id="emsp")
+        held = emsp.connection("cpo").record.outbound_token
+        assert held is not None
+        network.replaced["POST", "/credentials"] = lambda _: HttpResponse(status=405, body=b"")
+        for _ in range(3):
+            with pytest.raises(RegistrationFailed, match="ask it to delete our registration"):
+                await cpo.register(BILATERAL, emsp.versions_url, token, id="emsp")
+        assert (await ask(cpo, "GET", "/versions", token=held.reveal())).status == 200
+
+
+async def test_lost_answer_to_our_put() -> None:
+    """After a lost answer to a PUT both directions still work, and the next one succeeds."""
+    async with a_pair(emsp=[EmspLocations()], cpo=[CpoLocations([])]) as pair:
+        for _ in range(3):
+            pair.network.lost.append(("PUT", "/credentials"))
+            with pytest.raises(RegistrationFailed, match="PUT credentials"):
+                await pair.cpo.update("emsp")
+            assert await works(pair.cpo, pair.emsp)
+        await pair.cpo.update("emsp")
+        assert await works(pair.cpo, pair.emsp)
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "step", "cause"),
+    [
+        ("/versions", HttpResponse(status=401), "GET versions", Unauthorized),
+        ("/2.2.1", HttpResponse(status=200, body=b"<html>"), "GET version details", None),
+        ("/credentials", HttpResponse(status=405), "POST credentials", MethodNotAllowed),
+    ],
+)
+async def test_step_that_fails(
+    path: str, answer: HttpResponse, step: str, cause: type[Exception] | None
+) -> None:
+    """A handshake that fails names its step and leaves the connection as it was."""
+    async with two() as (network, cpo, emsp):
+        token = await emsp.invite(BILATERAL, origins=CPO_ORIGIN, id="cpo")
+        method = "POST" if path == "/credentials" else "GET"
+        network.replaced[method, f"emsp.example.com/ocpi{path}"] = lambda _: answer
+        network.replaced[method, f"2.2.1{path}"] = lambda _: answer
+        with pytest.raises(RegistrationFailed) as failed:
+            await cpo.register(BILATERAL, emsp.versions_url, token, id="emsp")
+        assert failed.value.step == step
+        assert cause is None or isinstance(failed.value.__cause__, cause)
+        assert state(cpo, "emsp") is ConnectionState.NEW
+        assert cpo.connection("emsp").record.version is None
+        network.replaced.clear()
+        await cpo.register(BILATERAL, emsp.versions_url, token, id="emsp")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ([{"version": "2.1.1", "url": f"{EMSP_ORIGIN}/2.1.1"}], "we speak 2.2.1; the partner offers 2.1.1"),
+        ([], "the partner offers nothing"),
+        ([{"version": "2.2.1", "url": "https://evil.example/2.2.1"}], "is not an origin of this connection"),
+    ],
+)
+async def test_versions_of_the_partner(data: object, words: str) -> None:
+    """A partner without our version, or with details elsewhere, is not registered with."""
+    async with two() as (network, cpo, emsp):
+        network.replaced["GET", "/versions"] = answering(data)
+        with pytest.raises(RegistrationFailed, match=words):
+            await cpo.register(BILATERAL, emsp.versions_url, "token-a-of-the-emsp-1234", id="emsp")
+
+
+async def test_details_of_the_partner() -> None:
+    """A partner that lists no credentials, or endpoints elsewhere, is not sent a token of ours."""
+    async with two() as (network, cpo, emsp):
+        token = await emsp.invite(BILATERAL, origins=CPO_ORIGIN, id="cpo")
+        for endpoints, words in (
+            ([endpoint("locations", f"{EMSP_ORIGIN}/x")], "no credentials endpoint"),
+            ([endpoint("credentials", "https://evil.example/x")], "is not an origin of this connection"),
+        ):
+            network.replaced["GET", "/2.2.1"] = answering({"version": "2.2.1", "endpoints": endpoints})
+            with pytest.raises(RegistrationFailed, match=f"GET version details: .*{words}"):
+                await cpo.register(BILATERAL, emsp.versions_url, token, id="emsp")
+        assert not [one for one in network.requests if one.method == "POST"]
+
+
+async def test_partner_that_presents_our_party() -> None:
+    """A partner whose answer claims a party of ours is not taken."""
+    async with two() as (network, cpo, emsp):
+        token = await emsp.invite(BILATERAL, origins=CPO_ORIGIN, id="cpo")
+        answer = credentials(url=f"{EMSP_ORIGIN}/versions", parties=["CPO"])
+        network.replaced["POST", "/credentials"] = answering(answer)
+        with pytest.raises(RegistrationFailed, match="/roles/0/party_id: expected a party of your platform"):
+            await cpo.register(BILATERAL, emsp.versions_url, token, id="emsp")
+
+
+async def test_http_url_in_the_answer() -> None:
+    """The URL in the answer's credentials is not looked at: we have it, and IOP's sample has one in http."""
+    async with two() as (network, cpo, emsp):
+        token = await emsp.invite(BILATERAL, origins=CPO_ORIGIN, id="cpo")
+        answer = credentials(url="http://emsp.example.com/versions", parties=["EMP"])
+        network.replaced["POST", "/credentials"] = answering(answer)
+        connection = await cpo.register(BILATERAL, emsp.versions_url, token, id="emsp")
+        assert connection.record.versions_url == emsp.versions_url
+
+
+async def test_registered_already() -> None:
+    """Registering twice is refused before anything is sent."""
+    async with a_pair() as pair:
+        with pytest.raises(RegistrationFailed, match="register: emsp is registered already"):
+            await pair.cpo.register(BILATERAL, pair.emsp.versions_url, "x" * 30, id="emsp")
+        assert pair.network.requests == []
+
+
+async def test_url_that_may_not_be_called() -> None:
+    """A versions URL without TLS is refused; nothing is sent there."""
+    async with two() as (network, cpo, _):
+        with pytest.raises(RegistrationFailed, match="is not https"):
+            await cpo.register(BILATERAL, "http://emsp.example.com/ocpi/versions", "x" * 30, id="emsp")
+        with pytest.raises(UrlRefused):
+            await cpo.register(BILATERAL, "emsp.example.com", "x" * 30, id="emsp")
+        assert network.requests == []
+
+
+async def test_both_begin_at_once() -> None:
+    """Two platforms that register with each other at the same time do not wait for each other for ever."""
+    async with two() as (_, cpo, emsp):
+        to_emsp = await emsp.invite(BILATERAL, origins=CPO_ORIGIN, id="cpo")
+        to_cpo = await cpo.invite(BILATERAL, origins=EMSP_ORIGIN, id="emsp")
+        both = await asyncio.gather(
+            cpo.register(BILATERAL, emsp.versions_url, to_emsp, id="emsp"),
+            emsp.register(BILATERAL, cpo.versions_url, to_cpo, id="cpo"),
+            return_exceptions=True,
+        )
+        assert {type(one) for one in both} <= {Connection, RegistrationFailed}
+        if state(cpo, "emsp") is not ConnectionState.REGISTERED:
+            await cpo.register(BILATERAL, emsp.versions_url, to_emsp, id="emsp")
+        assert await works(cpo, emsp)
+
+
+# --- restarts and races --------------------------------------------------------------------------------
+
+
+def restarted(network: Network, store: MemoryStore) -> Platform:
+    """An eMSP that starts with what the store holds."""
+    return a_platform(
+        network, "emsp.example.com", Role.EMSP, "EMP", [EmspLocations()], store=store, profiles=[BILATERAL]
+    )
+
+
+async def test_restart_in_every_state() -> None:
+    """Whatever state a connection is in, a restart goes on where it was, with the same tokens."""
+    network, store = Network(), LastingStore()
+    cpo = a_platform(network, "cpo.example.com", Role.CPO, "CPO", [CpoLocations([])])
+    async with cpo:
+        async with restarted(network, store) as emsp:
+            token = await emsp.invite(BILATERAL, origins=CPO_ORIGIN, id="cpo")
+        async with restarted(network, store) as emsp:  # NEW, with a token A
+            await cpo.register(BILATERAL, emsp.versions_url, token, id="emsp")
+        async with restarted(network, store) as emsp:  # REGISTERED, never used
+            assert kinds(emsp, "cpo") == ["A", "CURRENT"]
+            assert await works(cpo, emsp)
+        async with restarted(network, store) as emsp:  # REGISTERED, used: A is spent
+            assert (await ask(emsp, "GET", "/versions", token=token.reveal())).status == 401
+            assert await works(cpo, emsp)
+            old = cpo.connection("emsp").record.outbound_token
+            await cpo.update("emsp")
+        async with restarted(network, store) as emsp:  # a token replaced, the new one not used
+            assert old is not None
+            assert (await ask(emsp, "GET", "/versions", token=old.reveal())).status == 200
+            assert await works(cpo, emsp)
+            await cpo.unregister("emsp")
+        async with restarted(network, store) as emsp:  # UNREGISTERED
+            assert state(emsp, "cpo") is ConnectionState.UNREGISTERED
+            await cpo.register(BILATERAL, emsp.versions_url, token, id="emsp")
+            assert await works(cpo, emsp)
+
+
+async def test_restart_between_our_post_and_its_answer() -> None:
+    """A platform that died before the answer came still lets the partner in, and registers again."""
+    network, store = Network(), LastingStore()
+    cpo = a_platform(network, "cpo.example.com", Role.CPO, "CPO", [CpoLocations([])])
+    async with cpo:
+        token = await cpo.invite(BILATERAL, origins=EMSP_ORIGIN, id="emsp")
+        async with restarted(network, store) as emsp:
+            network.lost.append(("POST", "/credentials"))
+            with pytest.raises(RegistrationFailed):
+                await emsp.register(BILATERAL, cpo.versions_url, token, id="cpo")
+        async with restarted(network, store) as emsp:
+            assert kinds(emsp, "cpo") == ["PENDING"]
+            held = cpo.connection("emsp").record.outbound_token
+            assert held is not None
+            assert (await ask(emsp, "GET", "/versions", token=held.reveal())).status == 200
+            await emsp.register(BILATERAL, cpo.versions_url, token, id="cpo")
+            assert await works(cpo, emsp)
+
+
+class LastingStore(MemoryStore):
+    """A store in memory that survives being closed."""
+
+    async def close(self) -> None:
+        """Keep everything."""
+
+
+class FailingStore(MemoryStore):
+    """A store that fails while it is told to, or waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fails = False
+        self.waiting = asyncio.Event()
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def save_connection(self, record: ConnectionRecord, tokens: Iterable[InboundToken]) -> None:
+        """Keep a connection, or not."""
+        if not self.gate.is_set():
+            self.waiting.set()
+        await self.gate.wait()
+        if self.fails:
+            raise StoreError("the disk is full")
+        await super().save_connection(record, list(tokens))
+
+
+async def test_store_that_fails() -> None:
+    """What the store did not keep did not happen: the partner is told 3000, and can try again."""
+    store = FailingStore()
+    async with invited() as (network, _, _):
+        emsp = a_platform(network, "emsp.example.com", Role.EMSP, "EMP", [EmspLocations()], store=store)
+        async with emsp:
+            token = (await emsp.invite(BILATERAL, origins=CPO_ORIGIN, id="cpo")).reveal()
+            store.fails = True
+            assert (await present(emsp, "POST", token, credentials()))[:2] == (200, 3000)
+            assert state(emsp, "cpo") is ConnectionState.NEW
+            assert kinds(emsp, "cpo") == ["A"]
+            store.fails = False
+            assert (await present(emsp, "POST", token, credentials()))[1] == 1000
+
+
+async def test_cancelled_while_the_store_writes() -> None:
+    """A handshake whose request ends while the store writes is whole in memory too, as it is in the store."""
+    store = FailingStore()
+    async with invited() as (network, _, _):
+        emsp = a_platform(network, "emsp.example.com", Role.EMSP, "EMP", [EmspLocations()], store=store)
+        async with emsp:
+            token = (await emsp.invite(BILATERAL, origins=CPO_ORIGIN, id="cpo")).reveal()
+            store.gate.clear()
+            task = asyncio.create_task(present(emsp, "POST", token, credentials()))
+            await store.waiting.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            store.gate.set()
+            await emsp._directory.finish()
+            assert state(emsp, "cpo") is ConnectionState.REGISTERED
+            kept = await store.connection("cpo")
+            assert kept == emsp.connection("cpo").record
+            assert [one.kind for one in await store.tokens("cpo")] == [TokenKind.A, TokenKind.CURRENT]
+
+
+async def test_first_use_and_rotation_at_once() -> None:
+    """Requests that come while a token is first used and replaced lose none of the tokens."""
+    async with invited() as (_, emsp, token):
+        _, _, current = await present(emsp, "POST", token, credentials())
+        answers = await asyncio.gather(
+            *(ask(emsp, "GET", "/versions", token=current) for _ in range(5)),
+            ask(emsp, "PUT", "/2.2.1/credentials", token=current, body=credentials()),
+            *(ask(emsp, "GET", "/versions", token=current) for _ in range(5)),
+        )
+        assert {answer.status for answer in answers} == {200}
+        new = envelope(answers[5])["data"]["token"]
+        assert (await ask(emsp, "GET", "/versions", token=current)).status == 200
+        assert (await ask(emsp, "GET", "/versions", token=new)).status == 200
+        assert kinds(emsp, "cpo") == ["A", "CURRENT"]
+
+
+async def test_outbox_goes_on_after_a_registration() -> None:
+    """What waited for a registration leaves as soon as there is one, whoever began it."""
+    async with a_pair(emsp=[EmspLocations()]) as pair:
+        await pair.cpo.unregister("emsp")
+        await pair.to_emsp.upload(v221.LocationsReceiver.put_location, REF, a_location())
+        await asyncio.sleep(0.01)
+        (waiting,) = await pair.cpo.outbox.status()
+        assert waiting.reason == "the connection is not registered"
+        token = await pair.cpo.invite(BILATERAL, origins=EMSP_ORIGIN, id="emsp")
+        await pair.emsp.register(BILATERAL, pair.cpo.versions_url, token, id="cpo")
+        await pair.cpo.outbox.drained(timeout=5)
