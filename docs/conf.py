@@ -102,18 +102,24 @@ def operation_row(operation: Operation) -> str:
     )
 
 
+def public_name(cls: type[object]) -> str:
+    """Where a class is imported from: the package of its version; `Role` is one for both."""
+    package = cls.__module__.rpartition(".")[0]
+    return f"{'ocpi_gireve.v221' if package == 'ocpi_gireve' else package}.{cls.__name__}"
+
+
 def model_link(cls: type[object] | None) -> str:
     """The class's name, as a link to its table."""
     if cls is None:
         return ""
     if not issubclass(cls, Model | OcpiEnum):
         return code(cls.__name__)
-    return f"{{py:class}}`{cls.__name__} <ocpi_gireve.v221.{cls.__name__}>`"
+    return f"{{py:class}}`{cls.__name__} <{public_name(cls)}>`"
 
 
-def chapter(name: str) -> Iterator[str]:
-    """The classes of a chapter of OCPI 2.2.1."""
-    module = import_module(f"ocpi_gireve.v221.{name}")
+def chapter(place: str) -> Iterator[str]:
+    """The classes of a chapter, such as ``v221.tokens``."""
+    module = import_module(f"ocpi_gireve.{place}")
     described = ModuleAnalyzer.for_module(module.__name__).find_attr_docs()
 
     def description(cls: type[object], attribute: str) -> str:
@@ -144,7 +150,7 @@ def chapter(name: str) -> Iterator[str]:
 
 def described_class(cls: type[object], rows: list[str]) -> str:
     """One class: what it is for, and its table."""
-    lines = [f"::::{{py:class}} ocpi_gireve.v221.{cls.__name__}", "", inspect.getdoc(cls) or "", ""]
+    lines = [f"::::{{py:class}} {public_name(cls)}", "", inspect.getdoc(cls) or "", ""]
     return "\n".join([*lines, *rows, "", "::::"])
 
 
@@ -205,7 +211,7 @@ def error_table() -> Iterator[str]:
 
 
 STATUS = re.compile(r"(HTTP )?\d\w{2,3}: ")
-MARK = re.compile(r"^<!-- (operations|errors|chapter) ?(\w*) -->$", re.MULTILINE)
+MARK = re.compile(r"^<!-- (operations|errors|chapter) ?([\w.]*) -->$", re.MULTILINE)
 
 
 def fill_in(_app: Sphinx, _page: str, source: list[str]) -> None:

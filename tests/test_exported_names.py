@@ -19,7 +19,9 @@ PUBLIC = {
     "SqliteStore",
     "__version__",
     "gireve",
+    "v211",
     "v221",
+    "validate",
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from . import gireve, v221
+from . import gireve, v211, v221
 from ._version import __version__
 from .connection import Connection
 from .context import Context
@@ -14,6 +14,7 @@ from .platform import Platform
 from .profile import BILATERAL, Profile
 from .store import MemoryStore, SqliteStore
 from .types import Party, PartyId, Role
+from .validation import validate
 
 __all__ = [
     "BILATERAL",
@@ -32,7 +33,9 @@ __all__ = [
     "SqliteStore",
     "__version__",
     "gireve",
+    "v211",
     "v221",
+    "validate",
 ]
 
 # A library does not decide where its log goes; without this, warnings would go to standard error.

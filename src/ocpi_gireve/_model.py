@@ -10,6 +10,7 @@ constructor's checks, the codec, validation, schemas and samples are all derived
 | ``EVSE``, cardinality * | ``list[EVSE] = field(factory=list["EVSE"])`` |
 | ``Connector``, cardinality + | ``NonEmpty[Connector]`` |
 | ``number``, ``DateTime``, ``int``, ``boolean`` | ``Decimal``, ``datetime``, ``int``, ``bool`` |
+| ``boolean``, 1, one of a choice | ``Annotated[bool, Choice("1")] \| None = None`` |
 """
 
 from __future__ import annotations
@@ -55,6 +56,14 @@ class String:
 
 
 @frozen
+class AsciiString(String):
+    """``string(n)`` of 2.1.1: printable ASCII, says the text. Only validation insists.
+
+    Names and addresses have accents, and 2.2 corrected the text: what we build and read may have them too.
+    """
+
+
+@frozen
 class CiString(String):
     """``CiString(n)``: printable ASCII, compared without case."""
 
@@ -71,6 +80,23 @@ class Digits:
     """``int(n)``: at most `max_digits` digits."""
 
     max_digits: int
+
+
+@frozen
+class Decimals:
+    """``number`` with at most `at_most` decimals, where the text says other than four."""
+
+    at_most: int
+
+
+@frozen
+class Choice:
+    """One of a group of fields of which an object carries at least one.
+
+    The table gives the field a `cardinality` of its own; it may be absent all the same.
+    """
+
+    cardinality: Literal["1", "?", "*", "+"]
 
 
 @frozen
@@ -156,6 +182,8 @@ class FieldSpec:
         many: Cardinality ``*`` or ``+``.
         required: Cardinality ``1`` or ``+``.
         max_digits: Of an ``int(n)``.
+        decimals: Most decimals of a ``number``.
+        choice: The table's cardinality of a field that is one of a choice, whatever `required` says.
         default: The value that the specification gives an absent field.
         confidential: Whether the value is a secret or personal.
         extension: Whose extension the property is; None where OCPI defines it.
@@ -168,6 +196,8 @@ class FieldSpec:
     many: bool = False
     required: bool = True
     max_digits: int | None = None
+    decimals: int = 4
+    choice: str | None = None
     default: bool | int | str | None = None
     confidential: Confidential | None = None
     extension: str | None = None
@@ -175,6 +205,8 @@ class FieldSpec:
     @property
     def cardinality(self) -> str:
         """The sign that the specification's tables use: ``1``, ``?``, ``*`` or ``+``."""
+        if self.choice is not None:
+            return self.choice
         if self.many:
             return "+" if self.required else "*"
         return "1" if self.required else "?"
@@ -226,7 +258,7 @@ def _spec(attribute: Attribute[Any], hint: Any) -> FieldSpec:
     def mark(cls: type[T]) -> T | None:
         return next((found for found in marks if isinstance(found, cls)), None)
 
-    digits, default = mark(Digits), mark(Default)
+    digits, decimals, choice, default = mark(Digits), mark(Decimals), mark(Choice), mark(Default)
     return FieldSpec(
         name=attribute.name,
         kind=kind,
@@ -235,6 +267,8 @@ def _spec(attribute: Attribute[Any], hint: Any) -> FieldSpec:
         many=many,
         required=required,
         max_digits=digits.max_digits if digits else None,
+        decimals=decimals.at_most if decimals else 4,
+        choice=choice.cardinality if choice else None,
         default=default.value if default else None,
         confidential=mark(Confidential),
         extension=attribute.metadata.get("extension"),
@@ -274,18 +308,22 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """Not printable. `str.isprintable` refuses more: the blanks of French typography, the joiners of emoji."""
 
 
-def text_problem(text: str, rule: String) -> tuple[str, str] | None:
-    """Return code and message of the first rule that a text breaks; None where it keeps them all."""
+def text_problems(text: str, rule: String) -> Iterable[tuple[str, str]]:
+    """Yield code and message of the rules that a text breaks."""
     if rule.max_length is not None and len(text) > rule.max_length:
-        return "max-length", f"expected at most {rule.max_length} characters, found {len(text)}"
+        yield "max-length", f"expected at most {rule.max_length} characters, found {len(text)}"
     if isinstance(rule, CiString):
         if not (text.isascii() and text.isprintable()):
-            return "charset", "expected printable ASCII only"
+            yield "charset", "expected printable ASCII only"
     elif not text.isprintable() and _CONTROL.search(text):
-        return "charset", "expected printable characters only, no line breaks or tabs"
+        yield "charset", "expected printable characters only, no line breaks or tabs"
     if rule.regex is not None and not re.fullmatch(rule.regex, text, re.ASCII):
-        return "regex", f"expected a text that matches {rule.regex}"
-    return None
+        yield "regex", f"expected a text that matches {rule.regex}"
+
+
+def text_problem(text: str, rule: String) -> tuple[str, str] | None:
+    """Return code and message of the first rule that a text breaks; None where it keeps them all."""
+    return next(iter(text_problems(text, rule)), None)
 
 
 _EXPECTED: dict[Kind, tuple[type[Any], str]] = {

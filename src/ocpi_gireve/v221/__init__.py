@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .._codec import decode, decode_page, encode
 from ..types import Role
+from ..validation import validate
 from .cdrs import (
     CDR,
     AuthMethod,
@@ -235,4 +236,5 @@ __all__ = [
     "decode",
     "decode_page",
     "encode",
+    "validate",
 ]

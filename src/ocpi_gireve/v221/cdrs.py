@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated
 
 from attrs import field
 
 from .._model import PERSONAL, CiString, Model, NonEmpty, String, model
+from .._rules import (
+    COUNTRY,
+    COUNTRY_3,
+    CURRENCY,
+    EVSE_ID,
+    PARTY,
+    Findings,
+    charging_periods,
+    forms,
+    in_order,
+    not_negative,
+    rule,
+)
 from ..context import Context
 from ..interface import AT_LINK, Interface, get, post
 from ..pagination import Link
-from ..types import OcpiEnum
+from ..types import OcpiEnum, ci_equal, ci_key
 from .locations import ConnectorFormat, ConnectorType, GeoLocation, PowerType
 from .tariffs import Tariff
 from .tokens import TokenType
@@ -225,6 +239,123 @@ class CDR(Model):
     """Energy to be reimbursed to the driver."""
     last_updated: datetime
     """Last change."""
+
+
+# --- rules of the text that no table shows ----------------------------------------------------------
+
+forms(CDR, country_code=COUNTRY, party_id=PARTY, currency=CURRENCY)
+forms(CdrToken, country_code=COUNTRY, party_id=PARTY)
+forms(CdrLocation, country=COUNTRY_3, evse_id=EVSE_ID)
+in_order(CDR, "total_parking_time", "total_time", equal=True)
+not_negative(CDR, "total_time", "total_parking_time")
+
+
+SESSION_ONLY = frozenset(
+    {
+        CdrDimensionType.CURRENT,
+        CdrDimensionType.ENERGY_EXPORT,
+        CdrDimensionType.ENERGY_IMPORT,
+        CdrDimensionType.POWER,
+        CdrDimensionType.STATE_OF_CHARGE,
+    }
+)
+"""What is "not useful for CDRs, and SHALL therefor only be used in Sessions"."""
+
+NEVER_NEGATIVE = frozenset(
+    {
+        CdrDimensionType.ENERGY_EXPORT,
+        CdrDimensionType.ENERGY_IMPORT,
+        CdrDimensionType.PARKING_TIME,
+        CdrDimensionType.RESERVATION_TIME,
+        CdrDimensionType.TIME,
+    }
+)
+"""Of the others the text says what a negative volume means, or nothing."""
+
+MOMENT_UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)
+"""What a CDR has where parties agreed to accept one without a start or an end."""
+
+
+def fed_in(periods: Sequence[ChargingPeriod]) -> bool:
+    """Tell whether a vehicle gave energy to the grid, so that the energy of a session may be negative."""
+    return any(
+        dimension.type is CdrDimensionType.ENERGY and dimension.volume < 0
+        for period in periods
+        for dimension in period.dimensions
+    )
+
+
+@rule(CdrDimension, "type", "volume")
+def volume_of_its_type(dimension: CdrDimension) -> Findings:
+    """Times and one-way energies are amounts; a state of charge is a percentage, "0 to 100"."""
+    if dimension.type in NEVER_NEGATIVE and dimension.volume < 0:
+        yield "/volume", "negative", "expected no negative number"
+    if dimension.type is CdrDimensionType.STATE_OF_CHARGE and not 0 <= dimension.volume <= 100:
+        yield "/volume", "range", "expected a number from 0 to 100"
+
+
+@rule(CDR, "start_date_time", "end_date_time", "charging_periods")
+def session_in_order(cdr: CDR) -> Findings:
+    """The session ends after it starts, with its periods between, as far as its ends are known."""
+    begin, end = cdr.start_date_time, cdr.end_date_time
+    if MOMENT_UNKNOWN in (begin, end):
+        return
+    if end < begin:
+        yield "/end_date_time", "order", "expected no less than start_date_time"
+    yield from charging_periods([one.start_date_time for one in cdr.charging_periods], begin, end)
+
+
+@rule(CDR, "charging_periods")
+def dimensions_of_a_cdr(cdr: CDR) -> Findings:
+    """Some dimensions are for Sessions only. (CdrDimensionType)"""
+    for index, period in enumerate(cdr.charging_periods):
+        for place, dimension in enumerate(period.dimensions):
+            if dimension.type in SESSION_ONLY:
+                pointer = f"/charging_periods/{index}/dimensions/{place}/type"
+                yield pointer, "session-only", "expected a dimension that a CDR may have"
+
+
+@rule(CDR, "total_energy", "charging_periods")
+def energy_of_a_cdr(cdr: CDR) -> Findings:
+    """What was charged is negative only where "more energy was feed into the grid"."""
+    if cdr.total_energy < 0 and not fed_in(cdr.charging_periods):
+        yield "/total_energy", "negative", "expected no negative number"
+
+
+@rule(CDR, "tariffs", "charging_periods")
+def tariffs_of_the_periods(cdr: CDR) -> Findings:
+    """The relevant tariffs of a CDR are those that its periods name."""
+    known = {ci_key(tariff.id) for tariff in cdr.tariffs}
+    for index, period in enumerate(cdr.charging_periods):
+        if known and period.tariff_id is not None and ci_key(period.tariff_id) not in known:
+            yield f"/charging_periods/{index}/tariff_id", "reference", "expected the id of one of the tariffs"
+
+
+@rule(CDR, "credit", "credit_reference_id")
+def credit_names_what_it_credits(cdr: CDR) -> Findings:
+    """A credit CDR needs `credit_reference_id`; others leave both out."""
+    if cdr.credit and cdr.credit_reference_id is None:
+        yield "/credit_reference_id", "missing", "expected the id of the CDR that is credited"
+    if not cdr.credit and cdr.credit_reference_id is not None:
+        yield "/credit_reference_id", "unexpected", "expected none, as this is no credit CDR"
+
+
+@rule(CDR, "id", "credit", "credit_reference_id")
+def credit_has_its_own_id(cdr: CDR) -> Findings:
+    """A credit CDR "SHALL have a different CDR.id"; it alone may have more than 36 characters."""
+    if cdr.credit and cdr.credit_reference_id is not None and ci_equal(cdr.id, cdr.credit_reference_id):
+        yield "/id", "duplicate", "expected another id than the CDR that is credited has"
+    if not cdr.credit and 36 < len(cdr.id) <= 39:
+        yield "/id", "max-length", f"expected at most 36 characters in no credit CDR, found {len(cdr.id)}"
+
+
+@rule(CDR, "credit", "total_cost")
+def credit_gives_back(cdr: CDR) -> Findings:
+    """The values of `total_cost` "SHALL contain the negative amounts of the original CDR"."""
+    if cdr.credit and cdr.total_cost.excl_vat > 0:
+        yield "/total_cost/excl_vat", "range", "expected what is given back, so no positive number"
+    if cdr.credit and cdr.total_cost.incl_vat is not None and cdr.total_cost.incl_vat > 0:
+        yield "/total_cost/incl_vat", "range", "expected what is given back, so no positive number"
 
 
 class CdrsReceiver(Interface):

@@ -8,7 +8,8 @@ from typing import Annotated
 
 from attrs import field
 
-from .._model import Model, Url, model
+from .._model import Decimals, Model, Url, model
+from .._rules import Findings, ascending, not_negative, rule
 from ..types import OcpiEnum
 
 
@@ -57,7 +58,7 @@ class ChargingProfilePeriod(Model):
 
     start_period: int
     """Seconds from the start of the profile."""
-    limit: Decimal
+    limit: Annotated[Decimal, Decimals(1)]
     """Limit in the profile's unit, one decimal at most."""
 
 
@@ -73,7 +74,7 @@ class ChargingProfile(Model):
     """Seconds; else until the end."""
     charging_rate_unit: ChargingRateUnit
     """Watts or amperes."""
-    min_charging_rate: Decimal | None = None
+    min_charging_rate: Annotated[Decimal, Decimals(1)] | None = None
     """Lowest rate the EV supports, one decimal at most."""
     charging_profile_period: list[ChargingProfilePeriod] = field(factory=list[ChargingProfilePeriod])
     """Limits per period."""
@@ -133,3 +134,37 @@ class SetChargingProfile(Model):
     """Limits over time."""
     response_url: Annotated[str, Url()]
     """Where the ChargingProfileResult is posted."""
+
+
+# --- rules of the text that no table shows ----------------------------------------------------------
+
+not_negative(ChargingProfileResponse, "timeout")
+not_negative(ChargingProfile, "duration")
+
+
+@rule(ChargingProfile, "charging_profile_period")
+def periods_in_order(profile: ChargingProfile) -> Findings:
+    """The start of a period "also defines the stop time of the previous period". (ChargingProfilePeriod)"""
+    starts = [one.start_period for one in profile.charging_profile_period]
+    yield from ascending("charging_profile_period", "start_period", starts)
+
+
+@rule(ChargingProfile, "duration", "charging_profile_period")
+def periods_within_the_duration(profile: ChargingProfile) -> Findings:
+    """No period starts when the profile is over."""
+    if profile.duration is None or profile.duration < 0:
+        return
+    for index, period in enumerate(profile.charging_profile_period):
+        if period.start_period > profile.duration:
+            pointer = f"/charging_profile_period/{index}/start_period"
+            yield pointer, "order", "expected no more than the duration of the profile"
+
+
+@rule(ActiveChargingProfileResult, "result", "profile")
+def profile_when_accepted(result: ActiveChargingProfileResult) -> Findings:
+    """The text: "The requested ActiveChargingProfile, if the result field is set to: ACCEPTED"."""
+    accepted = result.result is ChargingProfileResultType.ACCEPTED
+    if accepted and result.profile is None:
+        yield "/profile", "missing", "expected the profile that was asked for"
+    if not accepted and result.profile is not None:
+        yield "/profile", "unexpected", "expected none, as the request was not accepted"

@@ -9,6 +9,7 @@ from typing import Annotated
 from attrs import field
 
 from .._model import PERSONAL, CiString, Model, Url, model
+from .._rules import Findings, not_negative, rule
 from ..context import Context
 from ..interface import AT_LINK, Interface, post
 from ..pagination import Link
@@ -157,6 +158,18 @@ class UnlockConnector(Model):
     """EVSE of the connector."""
     connector_id: Annotated[str, CiString(36)]
     """Connector to unlock."""
+
+
+# --- rules of the text that no table shows ----------------------------------------------------------
+
+not_negative(CommandResponse, "timeout")
+
+
+@rule(StartSession, "evse_uid", "connector_id")
+def connector_of_an_evse(command: StartSession) -> Findings:
+    """evse_uid: "Required when connector_id is set"."""
+    if command.connector_id is not None and command.evse_uid is None:
+        yield "/evse_uid", "missing", "expected the EVSE of the connector"
 
 
 class CommandsReceiver(Interface):

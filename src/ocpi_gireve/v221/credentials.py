@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import Annotated
 
 from .._model import SECRET, CiString, Model, NonEmpty, String, Url, model
+from .._rules import COUNTRY, PARTY, Findings, forms, rule, unique
 from ..context import Context
 from ..interface import Interface, delete, get, post, put
 from ..types import Role
@@ -41,6 +42,23 @@ class Credentials(Model):
     """Our versions endpoint."""
     roles: NonEmpty[CredentialsRole]
     """Roles this platform provides."""
+
+
+# --- rules of the text that no table shows ----------------------------------------------------------
+
+forms(CredentialsRole, country_code=COUNTRY, party_id=PARTY)
+# "Every role needs a unique combination" of these.
+unique(Credentials, "roles", "role", "party_id", "country_code")
+
+
+@rule(Credentials, "roles")
+def hub_is_only_a_hub(credentials: Credentials) -> Findings:
+    """The text: "A Hub SHALL only reports itself as role: Hub"."""
+    hubs = [one.role is Role.HUB for one in credentials.roles]
+    if any(hubs):
+        for index, hub in enumerate(hubs):
+            if not hub:
+                yield f"/roles/{index}/role", "contradiction", "expected no other role of a hub"
 
 
 class CredentialsInterface(Interface):

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Annotated
 
 from .._model import CiString, Model, model
+from .._rules import COUNTRY, PARTY, forms
 from ..types import OcpiEnum, Role
 
 
@@ -34,3 +35,8 @@ class ClientInfo(Model):
     """Connection status."""
     last_updated: datetime
     """Last change."""
+
+
+# --- rules of the text that no table shows ----------------------------------------------------------
+
+forms(ClientInfo, country_code=COUNTRY, party_id=PARTY)

@@ -22,6 +22,26 @@ from .._model import (
     gireve_values,
     model,
 )
+from .._rules import (
+    COUNTRY,
+    COUNTRY_3,
+    EVSE_ID,
+    PARTY,
+    TIME_ZONE,
+    Findings,
+    degrees,
+    energy_shares,
+    forms,
+    green_energy,
+    in_order,
+    needed_in_patch,
+    not_negative,
+    not_older,
+    overlapping,
+    rule,
+    unique,
+    within,
+)
 from ..context import Context
 from ..interface import Interface, get, listing, patch, put
 from ..pagination import Page, PageQuery
@@ -513,6 +533,96 @@ class Location(Model):
     """Last change of location, EVSE or connector."""
     gireve_id: Annotated[str, String()] | None = field(default=None, metadata=GIREVE_EXTENSION)
     """IOP's internal id of the object, sent by IOP to a receiver. (GIREVE)"""
+
+
+# --- rules of the text that no table shows ----------------------------------------------------------
+
+forms(Location, country_code=COUNTRY, party_id=PARTY, country=COUNTRY_3, time_zone=TIME_ZONE)
+forms(EVSE, evse_id=EVSE_ID)
+# "Any request to the PATCH method SHALL contain the last_updated field."
+needed_in_patch(Location, "last_updated")
+needed_in_patch(EVSE, "last_updated")
+needed_in_patch(Connector, "last_updated")
+not_negative(Connector, "max_voltage", "max_amperage", "max_electric_power")
+unique(EVSE, "connectors", "id")
+unique(Location, "evses", "uid")
+not_older(EVSE, "connectors")
+not_older(Location, "evses", "connectors")
+in_order(StatusSchedule, "period_begin", "period_end")
+in_order(ExceptionalPeriod, "period_begin", "period_end")
+in_order(RegularHours, "period_begin", "period_end")
+within(RegularHours, "weekday", 1, 7)
+within(EnergySource, "percentage", 0, 100)
+not_negative(EnvironmentalImpact, "amount")
+not_negative(Image, "width", "height")
+degrees(GeoLocation)
+degrees(AdditionalGeoLocation)
+
+
+@rule(EVSE, "evse_id", "status")
+def named_unless_removed(evse: EVSE) -> Findings:
+    """It "can be removed from an EVSE object if the status is set to REMOVED"."""
+    if evse.evse_id is None and evse.status is not Status.REMOVED:
+        yield "/evse_id", "missing", "expected an evse_id, unless the EVSE is removed"
+
+
+@rule(Hours, "exceptional_openings", "exceptional_closings")
+def exceptions_apart(hours: Hours) -> Findings:
+    """Closings "should not overlap" openings."""
+    closings = [(one.period_begin, one.period_end) for one in hours.exceptional_closings]
+    openings = [(one.period_begin, one.period_end) for one in hours.exceptional_openings]
+    yield from overlapping("exceptional_closings", closings, openings)
+
+
+@rule(EnergyMix, "energy_sources")
+def whole_mix(mix: EnergyMix) -> Findings:
+    """All values "should add up to 100 percent". (EnergySource)"""
+    yield from energy_shares([one.percentage for one in mix.energy_sources])
+
+
+@rule(EnergyMix, "is_green_energy", "energy_sources", "environ_impact")
+def green_is_green(mix: EnergyMix) -> Findings:
+    """The text: "True if 100% from regenerative sources. (CO2 and nuclear waste is zero)"."""
+    if mix.is_green_energy:
+        sources = [(one.source.value, one.percentage) for one in mix.energy_sources]
+        yield from green_energy(sources, [one.amount for one in mix.environ_impact])
+
+
+@rule(Hours, "twentyfourseven", "regular_hours")
+def hours_or_always(hours: Hours) -> Findings:
+    """Weekly hours: "only to be used if twentyfourseven=false, then this field needs [...] at least one"."""
+    if hours.twentyfourseven and hours.regular_hours:
+        yield "/regular_hours", "unexpected", "expected none, as the location is open all the time"
+    if not hours.twentyfourseven and not hours.regular_hours:
+        yield "/regular_hours", "missing", "expected at least one, as the location is not open all the time"
+
+
+@rule(Location, "publish", "publish_allowed_to")
+def shown_to_some(location: Location) -> Findings:
+    """The text: "This field may only be used when the publish field is set to false"."""
+    if location.publish and location.publish_allowed_to:
+        yield "/publish_allowed_to", "unexpected", "expected none, as the location is published"
+
+
+@rule(PublishTokenType, "uid", "visual_number", "group_id")
+def names_a_token(token: PublishTokenType) -> Findings:
+    """The text: "At least one of the following fields SHALL be set: uid, visual_number, or group_id"."""
+    if token.uid is None and token.visual_number is None and token.group_id is None:
+        yield "", "missing", "expected uid, visual_number or group_id"
+
+
+@rule(PublishTokenType, "uid", "type")
+def uid_with_type(token: PublishTokenType) -> Findings:
+    """The text: "When uid is set, type SHALL also be set"."""
+    if token.uid is not None and token.type is None:
+        yield "/type", "missing", "expected a type beside the uid"
+
+
+@rule(PublishTokenType, "visual_number", "issuer")
+def number_with_issuer(token: PublishTokenType) -> Findings:
+    """The text: "When visual_number is set, issuer SHALL also be set"."""
+    if token.visual_number is not None and token.issuer is None:
+        yield "/issuer", "missing", "expected an issuer beside the visual_number"
 
 
 @frozen

@@ -10,11 +10,23 @@ from typing import Annotated
 from attrs import field, frozen
 
 from .._model import PERSONAL, CiString, Default, Model, String, model
+from .._rules import (
+    COUNTRY,
+    CURRENCY,
+    PARTY,
+    Findings,
+    charging_periods,
+    forms,
+    in_order,
+    needed_in_patch,
+    not_negative,
+    rule,
+)
 from ..context import Context
 from ..interface import Interface, get, patch, put
 from ..patch import Patch
 from ..types import OcpiEnum
-from .cdrs import AuthMethod, CdrToken, ChargingPeriod
+from .cdrs import AuthMethod, CdrToken, ChargingPeriod, fed_in
 from .types import Price, ProfileType
 from .versions import InterfaceRole, ModuleID
 
@@ -97,6 +109,40 @@ class ChargingPreferences(Model):
     """Energy wanted, kWh."""
     discharge_allowed: Annotated[bool, Default(False)] | None = None
     """EV may be discharged."""
+
+
+# --- rules of the text that no table shows ----------------------------------------------------------
+
+forms(Session, country_code=COUNTRY, party_id=PARTY, currency=CURRENCY)
+# "Any request to the PATCH method SHALL contain the last_updated field."
+needed_in_patch(Session, "last_updated")
+in_order(Session, "start_date_time", "end_date_time", equal=True)
+not_negative(ChargingPreferences, "energy_need")
+
+UNDER_WAY = frozenset({SessionStatus.PENDING, SessionStatus.RESERVATION, SessionStatus.ACTIVE})
+
+
+@rule(Session, "charging_periods", "start_date_time", "end_date_time")
+def periods_of_the_session(session: Session) -> Findings:
+    """The text: "A period ends when the next period starts. The last period ends when the session ends"."""
+    starts = [one.start_date_time for one in session.charging_periods]
+    yield from charging_periods(starts, session.start_date_time, session.end_date_time)
+
+
+@rule(Session, "kwh", "charging_periods")
+def energy_of_a_session(session: Session) -> Findings:
+    """What was charged is negative only where "more energy was feed into the grid"."""
+    if session.kwh < 0 and not fed_in(session.charging_periods):
+        yield "/kwh", "negative", "expected no negative number"
+
+
+@rule(Session, "status", "end_date_time")
+def ended_when_completed(session: Session) -> Findings:
+    """The end is "when the session was completed/finished"."""
+    if session.status is SessionStatus.COMPLETED and session.end_date_time is None:
+        yield "/end_date_time", "missing", "expected the end of a completed session"
+    if session.status in UNDER_WAY and session.end_date_time is not None:
+        yield "/end_date_time", "unexpected", "expected none, as the session is not completed"
 
 
 @frozen

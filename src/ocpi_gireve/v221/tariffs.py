@@ -9,6 +9,7 @@ from typing import Annotated
 from attrs import field
 
 from .._model import GIREVE_EXTENSION, CiString, Model, NonEmpty, String, Url, gireve_values, model
+from .._rules import COUNTRY, CURRENCY, DAY, PARTY, Findings, forms, in_order, not_negative, rule, unique
 from ..types import OcpiEnum
 from .locations import EnergyMix
 from .types import DisplayText, Price
@@ -165,3 +166,49 @@ class Tariff(Model):
         default=None, metadata=GIREVE_EXTENSION
     )
     """Id of the only eMSP that it is for; set together with target_operator_country_code. (GIREVE)"""
+
+
+# --- rules of the text that no table shows ----------------------------------------------------------
+
+forms(Tariff, country_code=COUNTRY, party_id=PARTY, currency=CURRENCY)
+forms(TariffRestrictions, start_date=DAY, end_date=DAY)
+in_order(Tariff, "start_date_time", "end_date_time")
+in_order(TariffRestrictions, "start_date", "end_date")
+in_order(TariffRestrictions, "min_kwh", "max_kwh", equal=True)
+in_order(TariffRestrictions, "min_current", "max_current", equal=True)
+in_order(TariffRestrictions, "min_power", "max_power", equal=True)
+in_order(TariffRestrictions, "min_duration", "max_duration", equal=True)
+not_negative(TariffRestrictions, "min_kwh", "max_kwh", "min_duration", "max_duration")
+not_negative(PriceComponent, "vat")
+# "Only one Price Component per dimension can be active at any point in time."
+unique(TariffElement, "price_components", "type")
+
+
+@rule(Tariff, "min_price", "max_price")
+def prices_in_order(tariff: Tariff) -> Findings:
+    """A session costs at least the one and at most the other, excluding and including VAT."""
+    low, high = tariff.min_price, tariff.max_price
+    if low is None or high is None:
+        return
+    if low.excl_vat > high.excl_vat:
+        yield "/max_price/excl_vat", "order", "expected no less than min_price"
+    if low.incl_vat is not None and high.incl_vat is not None and low.incl_vat > high.incl_vat:
+        yield "/max_price/incl_vat", "order", "expected no less than min_price"
+
+
+@rule(PriceComponent, "type", "step_size")
+def billed_in_steps(component: PriceComponent) -> Findings:
+    """The text: "The dimension will be billed in this step_size blocks"; a flat fee has no unit for it."""
+    least = 0 if component.type is TariffDimensionType.FLAT else 1
+    if component.step_size < least:
+        yield "/step_size", "range", f"expected a number from {least}"
+
+
+@rule(TariffElement, "price_components", "restrictions")
+def prices_of_a_reservation(element: TariffElement) -> Findings:
+    """The text: "A reservation can only have: FLAT and TIME TariffDimensions." (TariffRestrictions)"""
+    if element.restrictions is None or element.restrictions.reservation is None:
+        return
+    for index, component in enumerate(element.price_components):
+        if component.type not in (TariffDimensionType.FLAT, TariffDimensionType.TIME):
+            yield f"/price_components/{index}/type", "dimension", "expected FLAT or TIME for a reservation"

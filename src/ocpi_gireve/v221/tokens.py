@@ -9,6 +9,7 @@ from typing import Annotated
 from attrs import field, frozen
 
 from .._model import PERSONAL, CiString, Model, String, model
+from .._rules import COUNTRY, LANGUAGE, PARTY, Findings, forms, needed_in_patch, rule
 from ..context import Context
 from ..interface import Interface, listing, post
 from ..pagination import Page, PageQuery
@@ -121,6 +122,20 @@ class AuthorizationInfo(Model):
     """Reference to echo in Session and CDR."""
     info: DisplayText | None = None
     """Text for the driver."""
+
+
+# --- rules of the text that no table shows ----------------------------------------------------------
+
+forms(Token, country_code=COUNTRY, party_id=PARTY, language=LANGUAGE)
+# "Any request to the PATCH method SHALL contain the last_updated field."
+needed_in_patch(Token, "last_updated")
+
+
+@rule(AuthorizationInfo, "allowed", "location")
+def location_where_allowed(info: AuthorizationInfo) -> Findings:
+    """The location is returned "if the EV driver is allowed to charge at that location"."""
+    if info.location is not None and info.allowed is not AllowedType.ALLOWED:
+        yield "/location", "unexpected", "expected none, as the driver is not allowed to charge"
 
 
 @frozen

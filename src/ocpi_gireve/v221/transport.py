@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Annotated
 
 from .._model import Model, String, model
+from .._rules import within
 from ..types import Json
 
 
@@ -23,3 +24,9 @@ class ResponseFormat(Model):
     """Debug text."""
     timestamp: datetime
     """When the message was generated."""
+
+
+# --- rules of the text that no table shows ----------------------------------------------------------
+
+# "OCPI status codes consist of four digits."
+within(ResponseFormat, "status_code", 1000, 9999)

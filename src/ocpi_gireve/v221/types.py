@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Annotated
 
 from .._model import Model, String, model
+from .._rules import LANGUAGE, PLAIN, forms
 from ..types import OcpiEnum
 
 
@@ -40,3 +41,8 @@ class Price(Model):
     """Amount without VAT."""
     incl_vat: Decimal | None = None
     """Amount with VAT."""
+
+
+# --- rules of the text that no table shows ----------------------------------------------------------
+
+forms(DisplayText, language=LANGUAGE, text=PLAIN)

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import Annotated
 
 from .._model import Model, NonEmpty, Url, model
+from .._rules import Findings, credentials_offered, rule, unique
 from ..context import Context
 from ..interface import AT_LINK, Interface, get
 from ..pagination import Link
@@ -79,6 +80,28 @@ class VersionDetails(Model):
     """Version being described."""
     endpoints: NonEmpty[Endpoint]
     """Module endpoints available in this version."""
+
+
+# --- rules of the text that no table shows ----------------------------------------------------------
+
+unique(VersionDetails, "endpoints", "identifier", "role")
+
+
+@rule(VersionDetails, "endpoints")
+def credentials_are_offered(details: VersionDetails) -> Findings:
+    """The credentials module is "Required for all implementations". (ModuleID)"""
+    yield from credentials_offered(one.identifier.value for one in details.endpoints)
+
+
+@rule(VersionDetails, "endpoints")
+def credentials_have_no_role(details: VersionDetails) -> Findings:
+    """The text: "The role field has no function for this module", so it is there once. (ModuleID)"""
+    seen = False
+    for index, endpoint in enumerate(details.endpoints):
+        if endpoint.identifier is ModuleID.CREDENTIALS:
+            if seen:
+                yield f"/endpoints/{index}", "duplicate", "expected one endpoint of the credentials module"
+            seen = True
 
 
 class VersionsInterface(Interface):
