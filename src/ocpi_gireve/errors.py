@@ -176,7 +176,7 @@ class Unauthorized(ClientError):
     """HTTP 401: no token, an unknown one, or one that does not open this endpoint."""
 
     http = 401
-    text = "Unauthorized"
+    text = "expected one header Authorization: Token <a valid credentials token>"
 
 
 class Forbidden(ClientError):

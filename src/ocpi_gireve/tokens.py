@@ -103,4 +103,4 @@ def presented_tokens(headers: Sequence[str], encoding: TokenEncoding) -> list[Se
             tokens = [Secret(text) for text in candidates if text is not None]
             if tokens:
                 return tokens
-    raise Unauthorized("expected one header Authorization: Token <credentials token>")
+    raise Unauthorized
