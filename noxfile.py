@@ -102,6 +102,14 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Look for input that breaks a parser: `nox -s fuzz -- SECONDS TARGET ...`; 60 for each, by default."""
+    session.install(".", *groups("fuzz"))
+    corpus = Path(session.create_tmp()).resolve()
+    session.run("python", "-m", "tests.fuzz", "--corpus", str(corpus), *session.posargs)
+
+
+@nox.session
 def build(session: nox.Session) -> None:
     """Build the sdist and the wheel, and use the wheel as a host application would."""
     session.install(*groups("build"))
