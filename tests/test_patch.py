@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocpi_gireve import Patch, v221
-from ocpi_gireve._model import Model
+from ocpi_gireve._model import Model, replaced
 from ocpi_gireve.errors import InvalidObject
+from ocpi_gireve.testing import sample
 from tests.properties.strategies import objects, patches
 from tests.support import NOW, a_location, a_token, an_evse
 
@@ -27,6 +28,11 @@ PATCHED: list[type[Model]] = [
 ]
 LAWS = settings(max_examples=25, deadline=None)
 each_model = pytest.mark.parametrize("cls", PATCHED, ids=lambda cls: cls.__name__)
+
+
+def replacing(cls: type[Model]) -> st.SearchStrategy[Patch[Any]]:
+    """Patches without the one list that a PATCH adds to."""
+    return patches(cls).filter(lambda patch: "charging_periods" not in patch.changes)
 
 
 @each_model
@@ -46,6 +52,8 @@ def test_nothing_changes_nothing(cls: type[Model], data: st.DataObject) -> None:
 def test_between_leads_from_old_to_new(cls: type[Model], data: st.DataObject) -> None:
     """The patch between two objects turns the first into the second, `extra` included."""
     old, new = data.draw(objects(cls)), data.draw(objects(cls))
+    if isinstance(old, v221.Session) and isinstance(new, v221.Session):
+        new = replaced(new, {"charging_periods": [*old.charging_periods, *new.charging_periods]})
     assert Patch.between(old, new).apply_to(old) == new
 
 
@@ -55,7 +63,7 @@ def test_between_leads_from_old_to_new(cls: type[Model], data: st.DataObject) ->
 def test_patches_compose(cls: type[Model], data: st.DataObject) -> None:
     """Two patches one after the other do what their union does, in which the later one wins."""
     one = data.draw(objects(cls))
-    first, second = data.draw(patches(cls)), data.draw(patches(cls))
+    first, second = data.draw(replacing(cls)), data.draw(replacing(cls))
     both = Patch(cls, {**first.changes, **second.changes}, {**first.extra, **second.extra})
     assert second.apply_to(first.apply_to(one)) == both.apply_to(one)
 
@@ -65,7 +73,7 @@ def test_patches_compose(cls: type[Model], data: st.DataObject) -> None:
 @given(data=st.data())
 def test_patch_twice_is_once(cls: type[Model], data: st.DataObject) -> None:
     """Idempotence: a patch that arrives twice does what it does once."""
-    one, changes = data.draw(objects(cls)), data.draw(patches(cls))
+    one, changes = data.draw(objects(cls)), data.draw(replacing(cls))
     assert changes.apply_to(changes.apply_to(one)) == changes.apply_to(one)
 
 
@@ -147,3 +155,24 @@ def test_repr_hides_values() -> None:
     """The repr of a patch names its fields and none of its values, which may be personal."""
     changes = Patch.between(a_token(), a_token(contract_id="FR-EMP-C99999999"))
     assert repr(changes) == "Patch(Token: contract_id, last_updated)"
+
+
+def test_charging_periods_are_added() -> None:
+    """A PATCH of a 2.2.1 session adds its charging periods to those there are, however often it comes."""
+    session = sample(v221.Session, seed=3)
+    (period, *_) = sample(v221.CDR, seed=3).charging_periods
+    started = replaced(session, {"charging_periods": [period]})
+    later = replaced(started, {"charging_periods": [period, period]})
+    changes = Patch.between(started, later)
+    assert changes.changes["charging_periods"] == [period]
+    assert changes.apply_to(started) == later
+    assert changes.apply_to(later).charging_periods == [period] * 3
+
+
+def test_charging_periods_are_not_replaced() -> None:
+    """Charging periods that are others, or fewer, cannot be told by a PATCH: that takes a PUT."""
+    session = sample(v221.Session, seed=3)
+    (period, *_) = sample(v221.CDR, seed=3).charging_periods
+    longer = replaced(session, {"charging_periods": [period, period]})
+    with pytest.raises(InvalidObject, match="/charging_periods: expected those of before and more"):
+        Patch.between(longer, replaced(session, {"charging_periods": [period]}))

@@ -122,6 +122,11 @@ class _AtLeastOne:
     """Cardinality ``+``."""
 
 
+@frozen
+class Appended:
+    """A list that a PATCH adds to, where it replaces every other list."""
+
+
 NonEmpty: TypeAlias = Annotated[list[T], _AtLeastOne()]
 """Cardinality ``+``: a list that is not empty."""
 
@@ -185,6 +190,7 @@ class FieldSpec:
         decimals: Most decimals of a ``number``.
         choice: The table's cardinality of a field that is one of a choice, whatever `required` says.
         default: The value that the specification gives an absent field.
+        appended: Whether a PATCH adds to the list instead of replacing it.
         confidential: Whether the value is a secret or personal.
         extension: Whose extension the property is; None where OCPI defines it.
     """
@@ -199,6 +205,7 @@ class FieldSpec:
     decimals: int = 4
     choice: str | None = None
     default: bool | int | str | None = None
+    appended: bool = False
     confidential: Confidential | None = None
     extension: str | None = None
 
@@ -270,6 +277,7 @@ def _spec(attribute: Attribute[Any], hint: Any) -> FieldSpec:
         decimals=decimals.at_most if decimals else 4,
         choice=choice.cardinality if choice else None,
         default=default.value if default else None,
+        appended=mark(Appended) is not None,
         confidential=mark(Confidential),
         extension=attribute.metadata.get("extension"),
     )

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from attrs import frozen
 
-from ._model import Extra, Model, checked, field_specs, replaced, spec_of
+from ._model import Extra, FieldSpec, Model, checked, field_specs, replaced, spec_of
 from .errors import InvalidObject, Problem
 from .types import Json, JsonObject
 
@@ -73,6 +73,7 @@ class Patch(Generic[M]):
         `extra` that is null in `new` alone cannot be carried: in a PATCH, null removes.
 
         Raises:
+            InvalidObject: the charging periods of a session are others, not more: only a PUT replaces them.
             TypeError: they are objects of different classes.
         """
         if type(old) is not type(new):
@@ -83,7 +84,9 @@ class Patch(Generic[M]):
         for spec in field_specs(type(new)):
             value = getattr(new, spec.name)
             if value != getattr(old, spec.name) or spec.name == "last_updated":
-                changes[spec.name] = value
+                changes[spec.name] = (
+                    _added(new, spec, getattr(old, spec.name), value) if spec.appended else value
+                )
         extra: dict[str, Json] = {
             k: v for k, v in new.extra.items() if k not in old.extra or old.extra[k] != v
         }
@@ -94,6 +97,8 @@ class Patch(Generic[M]):
 
     def apply_to(self, old: M) -> M:
         """Return the object with these changes; a list, and an object within, replaces the whole one.
+
+        The charging periods of a session in 2.2.1 are added to those there are. (mod_sessions, PATCH)
 
         Raises:
             InvalidObject: a mandatory field would be removed.
@@ -109,6 +114,8 @@ class Patch(Generic[M]):
             if value is None and spec.required:
                 problem = Problem(f"/{spec.name}", "missing", f"expected a {spec.type_name}, found null")
                 raise InvalidObject(f"Patch[{self.model.__name__}]", [problem])
+            if spec.appended:
+                value = [*getattr(old, spec.name), *cast("list[object]", value or [])]
             values[spec.name] = [] if value is None and spec.many else value
         if self.extra:
             merged = {**old.extra, **self.extra}
@@ -122,6 +129,16 @@ class Patch(Generic[M]):
 
     def __repr__(self) -> str:
         return f"Patch({self.model.__name__}: {', '.join(self.changes)})"
+
+
+def _added(new: Model, spec: FieldSpec, before: list[object], after: list[object]) -> list[object]:
+    """Return what a list that only grows has more than before."""
+    if after[: len(before)] == before:
+        return after[len(before) :]
+    problem = Problem(
+        f"/{spec.name}", "appended", "expected those of before and more: a PATCH only adds", new.reference
+    )
+    raise InvalidObject(f"Patch[{type(new).__name__}]", [problem])
 
 
 def _fill(patch: Patch[N], model: type[N], changes: Mapping[str, object], extra: JsonObject) -> None:

@@ -373,7 +373,7 @@ class KeptSessions(SessionsReceiver):
             return
         if any(patch == changes for _, patch in kept.patches):
             return
-        kept.session = _grown(kept.session, changes)
+        kept.session = changes.apply_to(kept.session)
         kept.patches.append((now, changes))
         await self.session_changed(ctx, kept.session)
 
@@ -382,13 +382,6 @@ class KeptSessions(SessionsReceiver):
         if kept is None:
             raise UnknownObject("Unknown session")
         return kept
-
-
-def _grown(session: Session, changes: Patch[Session]) -> Session:
-    """Apply a PATCH of a session, whose charging periods come besides those there are. (mod_sessions)"""
-    changed = changes.apply_to(session)
-    added = changed.charging_periods if "charging_periods" in changes.changes else []
-    return replaced(changed, {"charging_periods": [*session.charging_periods, *added]})
 
 
 @define

@@ -184,3 +184,11 @@ def test_removed_fields() -> None:
         Patch[v221.Session].received(v221.Session, {"cdr_token": None, "total_cost": None}, {"x": None})
     )
     assert back.value == Patch(v211.Session, {"total_cost": None}, {"x": None})
+
+
+def test_patch_of_charging_periods() -> None:
+    """What a PATCH adds in 2.2.1 it would replace in 2.1.1, so it is refused either way."""
+    with pytest.raises(NotConvertible, match="/charging_periods"):
+        convert.session_patch_to_211(Patch(v221.Session, {"charging_periods": []}))
+    with pytest.raises(NotConvertible, match="/charging_periods"):
+        convert.session_patch_to_221(Patch(v211.Session, {"charging_periods": []}))

@@ -206,8 +206,17 @@ class Work:
         return built(target, result, extra)
 
     def patch(self, source: Patch[S], target: type[T]) -> Patch[T]:
-        """Convert some fields of an object."""
+        """Convert some fields of an object.
+
+        Raises:
+            NotConvertible: a list that one version adds to is replaced in the other.
+        """
         self._root = f"Patch[{source.model.__name__}]"
+        growing = {spec.name for cls in (source.model, target) for spec in field_specs(cls) if spec.appended}
+        for name in growing.intersection(source.changes):
+            self.refuse(
+                f"/{name}", "a PATCH adds to it in 2.2.1 and replaces it in 2.1.1: convert the whole object"
+            )
         pair = pair_of(source.model, target)
         changes: Values = dict(source.changes)
         for name, value in source.changes.items():

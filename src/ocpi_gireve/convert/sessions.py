@@ -71,7 +71,8 @@ def session_patch_to_221(
     """Convert some fields of a Session to 2.2.1; `token` and `token_owner` as in `session_to_221`.
 
     Raises:
-        NotConvertible: it changes ``auth_id``, and nobody says whose the token is.
+        NotConvertible: it changes ``auth_id``, and nobody says whose the token is, or it changes
+            ``charging_periods``, which a PATCH replaces in 2.1.1 and adds to in 2.2.1.
     """
     work = Work(Facts(cdr_token=token, token_owner=token_owner))
     return work.done(work.patch(changes, v221.Session))
@@ -140,6 +141,10 @@ def session_to_211(
 
 
 def session_patch_to_211(changes: Patch[v221.Session]) -> Converted[Patch[v211.Session]]:
-    """Convert some fields of a Session to 2.1.1; ids of another Location are left out and reported."""
+    """Convert some fields of a Session to 2.1.1; ids of another Location are left out and reported.
+
+    Raises:
+        NotConvertible: it changes ``charging_periods``, which a PATCH replaces in 2.1.1 and adds to in 2.2.1.
+    """
     work = Work()
     return work.done(work.patch(changes, v211.Session))

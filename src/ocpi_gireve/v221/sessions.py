@@ -9,7 +9,7 @@ from typing import Annotated
 
 from attrs import field, frozen
 
-from .._model import PERSONAL, CiString, Default, Model, String, model
+from .._model import PERSONAL, Appended, CiString, Default, Model, String, model
 from .._rules import (
     COUNTRY,
     CURRENCY,
@@ -85,7 +85,7 @@ class Session(Model):
     """KWh meter id."""
     currency: Annotated[str, String(3)]
     """ISO 4217 currency."""
-    charging_periods: list[ChargingPeriod] = field(factory=list[ChargingPeriod])
+    charging_periods: Annotated[list[ChargingPeriod], Appended()] = field(factory=list[ChargingPeriod])
     """Periods to compute or verify the cost."""
     total_cost: Price | None = None
     """Cost so far; 0 is free, absent is unknown."""
