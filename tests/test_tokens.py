@@ -41,6 +41,11 @@ def test_minted_token() -> None:
     assert all(len(token) == TOKEN_LENGTH and is_token(Secret(token)) for token in minted)
 
 
+def test_no_token_looks_like_an_option() -> None:
+    """A minted token can be given on a command line: none starts with a dash."""
+    assert not any(mint_token().reveal().startswith("-") for _ in range(2000))
+
+
 @given(tokens)
 def test_what_is_written_is_read(token: str) -> None:
     """Every token that OCPI allows is read as it was written, in both encodings."""

@@ -33,8 +33,13 @@ class TokenEncoding(StrEnum):
 
 
 def mint_token() -> Secret:
-    """Make a new token of 256 random bits in URL-safe characters."""
-    return Secret(secrets.token_urlsafe(32))
+    """Make a new token of 256 random bits in URL-safe characters.
+
+    None starts with a dash, as one in 64 would: on a command line it would be taken for an option.
+    """
+    while (text := secrets.token_urlsafe(32)).startswith("-"):
+        pass
+    return Secret(text)
 
 
 def given_token(text: str | Secret) -> Secret:
