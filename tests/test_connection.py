@@ -19,6 +19,7 @@ from ocpi_gireve.errors import (
     NoAnswer,
     NotRegistered,
     NotSent,
+    NotServed,
     ServerError,
     StatusError,
     UnknownLocation,
@@ -95,7 +96,7 @@ async def test_views_add_up() -> None:
     async with a_pair() as pair:
         ctx = Context(partner="x", version="2.2.1", request_id="r1", correlation_id="because")
         view = pair.to_emsp.routed(receiver=PartyId("FR", "XYZ")).routed(following=ctx).routed(sender=CPO)
-        with pytest.raises(NotRegistered, match="emsp: the partner does not serve locations as RECEIVER"):
+        with pytest.raises(NotServed, match="emsp: the partner does not serve locations as RECEIVER"):
             await view.call(v221.LocationsReceiver.put_location, REF, a_location())
         with pytest.raises(ValueError, match=r"FR\*XXX is no party of this platform"):
             pair.to_emsp.routed(sender=PartyId("FR", "XXX"))
@@ -410,7 +411,7 @@ async def test_upload_between_two_registrations() -> None:
 
 
 async def test_upload_of_another_version() -> None:
-    """An upload that was written for another version is not sent in this one: it waits."""
+    """An upload that was written for another version is not sent in this one."""
     async with a_pair(emsp=[EmspLocations()]) as pair:
         pair.network.down.add("emsp.example.com")
         await pair.to_emsp.upload(v221.LocationsReceiver.put_location, REF, a_location())
@@ -418,7 +419,7 @@ async def test_upload_of_another_version() -> None:
         assert kept is not None
         pair.network.down.clear()
         other = evolve(kept, operation="2.1.1/LocationsEmsp.put_location")
-        with pytest.raises(NotRegistered, match=r"the upload is OCPI 2\.1\.1, the connection 2\.2\.1"):
+        with pytest.raises(NotServed, match=r"the upload is OCPI 2\.1\.1, the connection 2\.2\.1"):
             await pair.to_emsp.deliver(other)
 
 
@@ -447,3 +448,21 @@ async def test_journal_of_what_we_ask() -> None:
         assert {(one.direction, one.partner) for one in told} == {("out", "emsp")}
         (parked,) = await pair.cpo.outbox.parked("emsp")
         assert parked.subject == "FR*CPO/LOC1"
+
+
+async def test_a_module_that_the_partner_lacks_holds_back_nothing_else() -> None:
+    """An upload for a module that the partner does not serve is parked, and the others are delivered."""
+    network = Network()
+    known = EmspLocations()
+    cpo = a_platform(network, "cpo.example.com", Role.CPO, "CPO", [])
+    emsp = a_platform(network, "emsp.example.com", Role.EMSP, "EMP", [known])
+    async with cpo, emsp:
+        token = await emsp.invite(BILATERAL, origins="https://cpo.example.com", id="cpo")
+        to_emsp = await cpo.register(BILATERAL, emsp.versions_url, token, id="emsp")
+        await to_emsp.upload(v221.CdrsReceiver.post_cdr, a_cdr())
+        ref = v221.LocationRef("FR", "CPO", "LOC1")
+        await to_emsp.upload(v221.LocationsReceiver.put_location, ref, a_location())
+        await cpo.outbox.drained(timeout=5)
+        assert list(known.locations) == ["LOC1"]
+        (parked,) = await cpo.outbox.parked("emsp")
+        assert (parked.subject, "does not serve" in parked.reason) == ("FR*CPO/CDR1", True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from attrs import define, evolve, frozen
@@ -32,6 +32,7 @@ from .errors import (
     NoAnswer,
     NotRegistered,
     NotSent,
+    NotServed,
     OcpiError,
     StatusError,
     UrlRefused,
@@ -42,7 +43,7 @@ from .journal import Exchanged, OnExchange, tell
 from .outbox import Outbox
 from .pagination import Link, Page, PageQuery
 from .profile import STREAMS, Profile
-from .store.records import ConnectionRecord, NewUpload, Upload
+from .store.records import ConnectionRecord, ConnectionState, NewUpload, Upload
 from .tokens import TokenEncoding, authorization
 from .transport import HttpRequest, HttpResponse, Transport
 from .types import OcpiEnum, Party, PartyId, Role, Secret
@@ -71,6 +72,15 @@ class Routing:
     sender: PartyId | None = None
     receiver: PartyId | None = None
     correlation_id: str | None = None
+
+
+def url_policy(profile: Profile, origins: Iterable[str] | None = None) -> UrlPolicy:
+    """Return which URLs a kind of partner may make us call; without origins, only the addresses count."""
+    return UrlPolicy(
+        origins=origins,
+        allow_http_loopback=profile.allow_http_loopback,
+        allow_networks=profile.allow_networks,
+    )
 
 
 @define(kw_only=True, eq=False)
@@ -103,23 +113,24 @@ class Wiring:
     @property
     def policy(self) -> UrlPolicy:
         """Which URLs this partner may make us call."""
-        return UrlPolicy(
-            origins=self.record.origins,
-            allow_http_loopback=self.profile.allow_http_loopback,
-            allow_networks=self.profile.allow_networks,
-        )
+        return url_policy(self.profile, self.record.origins)
 
     def endpoint(self, operation: Operation) -> str:
         """Return the partner's URL for an operation's module.
 
         Raises:
-            NotRegistered: the partner does not serve it.
+            NotRegistered: there are no credentials.
+            NotServed: the partner does not serve it.
         """
+        if self.record.state is not ConnectionState.REGISTERED:
+            raise NotRegistered(
+                f"{self.record.id}: not registered; its uploads wait for the next registration"
+            )
         for endpoint in self.record.endpoints:
             if endpoint.module == operation.module and endpoint.role == operation.role:
                 return endpoint.url
         role = f" as {operation.role}" if operation.role else ""
-        raise NotRegistered(f"{self.record.id}: the partner does not serve {operation.module}{role}")
+        raise NotServed(f"{self.record.id}: the partner does not serve {operation.module}{role}")
 
 
 class Connection:
@@ -208,7 +219,7 @@ class Connection:
             StatusError: the partner answered an OCPI status other than success; a subclass names it.
             BadAnswer: the answer is not OCPI.
             NoAnswer: no complete answer came; `NotSent` where the request did not even leave.
-            NotRegistered: there are no credentials, or the partner does not serve the module.
+            NotRegistered: there are no credentials; `NotServed` where the partner lacks the module.
             UrlRefused: a `Link` leads where this partner's tokens must not go.
             InvalidObject: a `Patch` lacks what every PATCH must carry: ``last_updated``.
             TypeError: the operation belongs to another version, or its arguments do not fit.
@@ -296,15 +307,16 @@ class Connection:
         """Make one attempt at an upload, to where the partner serves its module now.
 
         Raises:
-            NotRegistered: there are no credentials, or the partner does not serve the module, or speaks
-                another version than the upload was written for.
+            NotRegistered: there are no credentials.
+            NotServed: the partner does not serve the module, or speaks another version than the upload was
+                written for.
             OcpiError: as for `call`, except that any answer at all is returned.
         """
         version, _, name = upload.operation.partition("/")
         dialect = self._wiring.dialect
         declared = dialect.operation(name)
         if version != dialect.version or declared is None:
-            raise NotRegistered(f"{self.id}: the upload is OCPI {version}, the connection {dialect.version}")
+            raise NotServed(f"{self.id}: the upload is OCPI {version}, the connection {dialect.version}")
         # An upload that was accepted between two registrations names no receiver; the partner is known now.
         routing = Routing(
             sender=upload.sender, receiver=upload.receiver, correlation_id=upload.correlation_id

@@ -29,7 +29,8 @@ OcpiError
 │   └── NotSent                      not one byte of the request left
 │       └── NotTrusted                   TLS did not vouch for the partner
 ├── UrlRefused                  a URL that must not be called
-├── NotRegistered               the connection has no credentials, or not the endpoint
+├── NotRegistered               the connection has no credentials
+│   └── NotServed               the partner does not serve the module, or not in that version
 ├── RegistrationFailed          the handshake did not come to its end
 └── StoreError                  the store could not keep what it was given
 ```
@@ -383,6 +384,10 @@ class UrlRefused(OcpiError):
 
 class NotRegistered(OcpiError):
     """The connection has no credentials, or its partner does not offer what was called."""
+
+
+class NotServed(NotRegistered):
+    """The partner is registered, but does not serve the module, or not in the version of the message."""
 
 
 class RegistrationFailed(OcpiError):

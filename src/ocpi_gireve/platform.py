@@ -11,10 +11,10 @@ from typing import Any, Self
 
 from attrs import evolve
 
-from .connection import Connection, Wiring
+from .connection import Connection, Wiring, url_policy
 from .dialect import Dialect
 from .errors import InvalidObject, NotRegistered, OcpiError, StatusError, UrlRefused
-from .http import AiohttpTransport, Application, UrlPolicy, aiohttp_app, origin_of
+from .http import AiohttpTransport, Application, aiohttp_app, origin_of
 from .interface import Interface, operations
 from .journal import OnExchange, ignore
 from .outbox import Outbox, OutboxEvent, Rhythm
@@ -377,7 +377,7 @@ class Platform:
 
 def _aiohttp_transport(profile: Profile) -> Transport:
     # Origins are checked by the connection, which knows them; here it is the address that counts.
-    policy = UrlPolicy(allow_http_loopback=profile.allow_http_loopback, allow_networks=profile.allow_networks)
+    policy = url_policy(profile)
     return AiohttpTransport(policy)
 
 

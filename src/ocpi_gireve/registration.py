@@ -24,7 +24,7 @@ from multidict import CIMultiDict
 
 from ._model import Model
 from ._wire import decode_result, encode_body
-from .connection import Connection, Wiring, send
+from .connection import Connection, Wiring, send, url_policy
 from .dialect import Dialect, Presented
 from .errors import (
     InvalidParameters,
@@ -352,12 +352,8 @@ class Registrar:
 
     def _first_origin(self, wiring: Wiring, presented: Presented) -> tuple[str, ...]:
         """Return the origin to pin where the operator left it to the first registration."""
-        policy = UrlPolicy(
-            allow_http_loopback=wiring.profile.allow_http_loopback,
-            allow_networks=wiring.profile.allow_networks,
-        )
         try:
-            policy.check(presented.url, "credentials.url")
+            url_policy(wiring.profile).check(presented.url, "credentials.url")
             return (str(origin_of(presented.url)),)
         except UrlRefused as refused:
             raise UnusableClientApi(str(refused)) from None
@@ -365,7 +361,7 @@ class Registrar:
     async def _endpoints_of(
         self, wiring: Wiring, record: ConnectionRecord, dialect: Dialect, presented: Presented
     ) -> tuple[PartnerEndpoint, ...]:
-        policy = _policy(wiring, record)
+        policy = url_policy(wiring.profile, record.origins)
         listed, detailed = _versions_operations(dialect)
         url = str(policy.check(presented.url, "credentials.url"))
         timeout = min(wiring.profile.timeout, CALL_BACK_TIMEOUT)
@@ -395,7 +391,9 @@ class Registrar:
         """
         async with self._lock(wiring.record.id):
             if wiring.record.state is ConnectionState.REGISTERED:
-                raise RegistrationFailed("register", f"{wiring.record.id} is registered already.")
+                raise RegistrationFailed(
+                    "register", f"{wiring.record.id} is registered already; update() changes its credentials."
+                )
             await self._present(wiring, versions_url, token_a, "POST")
         return Connection(wiring)
 
@@ -586,14 +584,6 @@ def _advice(step: str, error: OcpiError) -> str:
     if isinstance(error, MethodNotAllowed):
         return "The partner holds us registered: ask it to delete our registration, then register again."
     return ""
-
-
-def _policy(wiring: Wiring, record: ConnectionRecord) -> UrlPolicy:
-    return UrlPolicy(
-        origins=record.origins,
-        allow_http_loopback=wiring.profile.allow_http_loopback,
-        allow_networks=wiring.profile.allow_networks,
-    )
 
 
 def _presented(dialect: Dialect, credentials: Model) -> Presented:

@@ -23,6 +23,7 @@ from ..errors import (
     NoAnswer,
     NotRegistered,
     NotSent,
+    NotServed,
     NotTrusted,
     OcpiError,
     RegistrationFailed,
@@ -166,6 +167,9 @@ def judge_response(
 def judge_failure(error: OcpiError) -> Verdict:
     """Say what it means that no answer could be had. Never raises."""
     match error:
+        case NotServed():
+            # The same message cannot pass, and what waits behind it can: it is not the connection that fails.
+            return Verdict(Outcome.REJECTED, "the partner does not serve this module in this version")
         case NotRegistered() | RegistrationFailed():
             return Verdict(Outcome.UNREGISTERED, "the connection is not registered")
         case UrlRefused():
