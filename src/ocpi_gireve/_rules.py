@@ -271,7 +271,7 @@ def not_older(cls: type[Model], *path: str) -> None:
         parts = [one]
         for name in path:
             parts = [inner for part in parts for inner in cast("list[Model]", getattr(part, name))]
-            if any(cast("datetime", getattr(part, "last_updated")) > moment for part in parts):  # noqa: B009
+            if any(cast("datetime", getattr(part, "last_updated")) > moment for part in parts):  # noqa: B009 - as above
                 yield "/last_updated", "last-updated", f"expected no earlier than last_updated of its {name}"
                 return
 

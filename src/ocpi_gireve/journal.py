@@ -50,4 +50,4 @@ def tell(on_exchange: OnExchange, exchanged: Exchanged) -> None:
         on_exchange(exchanged)
     except Exception as error:  # noqa: BLE001 - an exchange that went well must not fail for its report
         # Without the text, which may hold what the exchange held.
-        log.error("on_exchange failed with %s", type(error).__name__)  # noqa: TRY400
+        log.error("on_exchange failed with %s", type(error).__name__)  # noqa: TRY400 - a traceback may quote values

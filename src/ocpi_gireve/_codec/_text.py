@@ -114,7 +114,7 @@ def parse_json(data: bytes, expected: str = "JSON document") -> Json:
     except UnicodeDecodeError as wrong:
         problem = Problem("", "encoding", f"expected UTF-8; byte {wrong.start} is not")
     except json.JSONDecodeError as wrong:
-        problem = Problem("", "json", f"expected JSON; it ends being so at character {wrong.pos}")
+        problem = Problem("", "json", f"expected JSON; what stands at character {wrong.pos} is not")
     except RecursionError:
         problem = Problem("", "depth", f"expected at most {MAX_DEPTH} levels of nesting")
     raise DecodeError(expected, [problem], malformed=True)

@@ -257,7 +257,7 @@ class Work:
             result |= self.put(target, "country_code", owner.country_code, f"{at}/country_code")
             result |= self.put(target, "party_id", owner.party_id, f"{at}/party_id")
 
-    def value(self, spec: FieldSpec, value: Any, at: str, target: type[Model]) -> Any:  # noqa: ANN401
+    def value(self, spec: FieldSpec, value: Any, at: str, target: type[Model]) -> Any:  # noqa: ANN401 - any field of any class
         """Carry the value of one field of `target`, whatever its kind and cardinality."""
         if value is None:
             return None
@@ -275,7 +275,7 @@ class Work:
             self.lose(at, "empty", f"{version_of(target)} expects at least one")
         return items
 
-    def _one(self, spec: FieldSpec, value: Any, at: str, target: type[Model]) -> Any:  # noqa: ANN401
+    def _one(self, spec: FieldSpec, value: Any, at: str, target: type[Model]) -> Any:  # noqa: ANN401 - any field of any class
         if spec.kind == "model":
             cls = cast("type[Model]", spec.cls)
             return value if isinstance(value, cls) else self.whole(value, cls, at)
