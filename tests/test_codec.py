@@ -13,6 +13,7 @@ import attrs
 import pytest
 
 from ocpi_gireve._codec import (
+    canonical,
     decode,
     decode_answer,
     decode_items,
@@ -27,7 +28,7 @@ from ocpi_gireve._codec import (
     parse_json,
     to_json,
 )
-from ocpi_gireve._codec._fast import LEARN_AFTER, LEARN_AT_MOST, Reader, compiled_of
+from ocpi_gireve._codec._fast import LEARN_AFTER, LEARN_AT_MOST, LEARN_FROM, Reader, compiled_of
 from ocpi_gireve._model import NO_EXTRA, Extra, Model, replaced, spec_of
 from ocpi_gireve.errors import DecodeError, Problem
 from ocpi_gireve.pagination import Rejected
@@ -38,6 +39,7 @@ from ocpi_gireve.v221 import (
     Connector,
     DisplayText,
     EnergyMix,
+    EnergySource,
     Image,
     Location,
     Price,
@@ -439,6 +441,42 @@ def test_learned_names_take_the_first_way() -> None:
     assert Reader(StatusSchedule).read_closed(data.replace(b"[1,2]", b"[" * 40 + b"]" * 40)) is None
 
 
+def test_names_that_are_ever_new_are_not_learned() -> None:
+    """A page whose every item has a name of its own teaches nothing, however often it is read."""
+    items: list[Json] = [
+        {"source": "WIND", "percentage": 1, f"own_{index}": index} for index in range(2 * LEARN_FROM)
+    ]
+    page = dump_json({"data": items, "status_code": 1000})
+    for _ in range(2 * LEARN_AFTER):
+        read = decode_page(page, EnergySource).items
+        assert [dict(one.extra) for one in read] == [{f"own_{index}": index} for index in range(len(items))]
+    assert not [name for name in compiled_of(EnergySource).learned if name.startswith("own_")]
+
+
+def test_names_that_recur_are_learned_among_others() -> None:
+    """A name that every other object has is learned, although all others are new each time."""
+    new_to_all = type(compiled_of(EnergySource))(EnergySource)
+    for index in range(4 * LEARN_AFTER):
+        new_to_all.saw("x_common")
+        new_to_all.saw(f"own_{index}")
+    assert new_to_all.learned == ["x_common"]
+
+
+@pytest.mark.parametrize("more", [b"", b',"x_again":1'])
+def test_text_of_neighbours_is_held_once(more: bytes) -> None:
+    """A text that repeats from item to item takes memory once; one that differs is the item's own."""
+    texts = b",".join(b'{"language":"fr","text":"Gare %d"%s}' % (one, more) for one in (1, 2, 2))
+    data = (
+        b'{"uid":"1","status":"AVAILABLE","connectors":[],"directions":[%s],'
+        b'"last_updated":"2024-02-29T10:20:30Z"}' % texts
+    )
+    first, second, third = decode(data, EVSE).directions
+    assert [one.text for one in (first, second, third)] == ["Gare 1", "Gare 2", "Gare 2"]
+    assert second.text is third.text
+    assert first.language is second.language is third.language
+    assert first.language == "fr"
+
+
 def test_threads_may_read_while_names_are_learned() -> None:
     """What is learned in one thread disturbs no other."""
     names = [f"thread_{index % 40}" for index in range(2000)]
@@ -662,6 +700,15 @@ def test_moments_fit_the_wire(moment: datetime, text: bytes) -> None:
     assert encode(attrs.evolve(one, extra={"x": 1})).startswith(b'{"period_begin":"%s"' % text)
 
 
+@pytest.mark.parametrize("count", [0, 1, 9, 10, 11, 20, 21, 105])
+def test_list_of_any_length_is_written(count: int) -> None:
+    """A list is written as one list of all its items in order, however long; a tuple likewise."""
+    items = [DisplayText(language="en", text=f"[{index}],") for index in range(count)]
+    written = b"[" + b",".join(map(encode, items)) + b"]"
+    assert encode(items) == encode(tuple(items)) == written
+    assert decode(written, list[DisplayText]) == items
+
+
 def test_order_is_the_specifications() -> None:
     """Fields are written in the order of the tables, and what stands beside them after, by name."""
     data = b'{"zz":1,"type":"png","aa":{},"url":"u","category":"OTHER"}'
@@ -710,3 +757,26 @@ def test_some_fields() -> None:
 def test_answer_is_written(data: object, message: str, empty: bytes | None, written: bytes) -> None:
     """The envelope holds the payload, or what stands for none, and the status."""
     assert encode_answer(data, 1000, message, "T", empty=empty) == written
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (b'{"a":1,"b":{"d":2,"c":3}}', b' {"b": {"c": 3, "d": 2}, "a": 1} ', True),
+        (b"12.5", b"12.500", True),
+        (b"12", b"12.0", True),
+        (b"100", b"1e2", True),
+        (b"0", b"-0.0", True),
+        (b"0.1", b"0.1000000000000000055511151231257827", False),
+        (b"123456789012345678901234567890", b"123456789012345678901234567891", False),
+        (b"[1,2]", b"[2,1]", False),
+        (b'"1"', b"1", False),
+        (b"true", b"1", False),
+        (b'{"a":null}', b"{}", False),
+        (b'"\\u00e9"', '"é"'.encode(), True),
+    ],
+)
+def test_canonical(one: bytes, other: bytes, same: bool) -> None:
+    """Texts that say the same have one spelling: names sorted, numbers by their value."""
+    assert (canonical(one) == canonical(other)) is same
+    assert canonical(canonical(one)) == canonical(one)

@@ -132,7 +132,9 @@ def decode_answer(data: bytes) -> Answer:
         envelope, payload = _salvaged(data)
     else:
         payload = None if isinstance(raw, msgspec.UnsetType) else bytes(raw)
-        envelope = _envelope(data, payload or b"", b"null")
+        start = data.find(payload[:1000]) if payload else 0
+        found = payload is not None and data.startswith(payload, start)
+        envelope = _envelope(data, start, start + len(payload or b"") if found else start, b"null")
     code, message = _status(envelope)
     return Answer(code, message, None if payload == b"null" else payload)
 
@@ -164,22 +166,20 @@ def _status(envelope: Json) -> tuple[int, str]:
     raise DecodeError("OCPI answer", [problem])
 
 
-def _envelope(data: bytes, payload: bytes, instead: bytes) -> Json:
+def _envelope(data: bytes, start: int, end: int, instead: bytes) -> Json:
     """Read an answer completely, but for a long payload: that is read item by item, and only once.
 
     Args:
         data: The answer.
-        payload: A part of it, whole values in list or object brackets, or the inside of a list.
-        instead: What stands for that part while the rest is read: ``null``, or nothing.
+        start: Where the payload begins: whole values in list or object brackets, or the inside of a list.
+        end: Where it ends.
+        instead: What stands for the payload while the rest is read: ``null``, or nothing.
     """
-    if payload.startswith((b"[", b"{")) and (len(payload) > 1000 or data.count(payload) == 1):
-        start = data.find(payload[:1000])
-        if data.startswith(payload, start):
-            rest = b"".join((data[:start], instead, data[start + len(payload) :]))
-            with contextlib.suppress(DecodeError):  # it is about another part that reads the same
-                envelope = parse_json(rest, "OCPI answer")
-                if isinstance(envelope, dict) and not envelope.get("data"):
-                    return envelope
+    if data.startswith((b"[", b"{"), start, end) and (end - start > 1000 or data.count(data[start:end]) == 1):
+        with contextlib.suppress(DecodeError):  # it is about another part that reads the same
+            envelope = parse_json(b"".join((data[:start], instead, data[end:])), "OCPI answer")
+            if isinstance(envelope, dict) and not envelope.get("data"):
+                return envelope
     return parse_json(data, "OCPI answer")
 
 
@@ -192,10 +192,15 @@ def _listed_items(data: bytes) -> tuple[Json, list[bytes]] | None:
     if len(items) < 2:
         return None
     # What separates the first two items separates all: then the list's text need not be read again.
-    first = data.find(items[0][:1000])
-    between = data.find(items[1][:1000], first + len(items[0]))
-    payload = data[first + len(items[0]) : between].join(items)
-    return _envelope(data, payload, b""), items
+    start = data.find(items[0][:1000])
+    end = start + len(items[0])
+    between = data[end : data.find(items[1][:1000], end)]
+    for item in items[1:]:
+        following = end + len(between)
+        if not (data.startswith(between, end) and data.startswith(item, following)):
+            return parse_json(data, "OCPI answer"), items
+        end = following + len(item)
+    return _envelope(data, start, end, b""), items
 
 
 def decode_items(data: bytes, cls: type[M]) -> Iterable[M | Rejected]:

@@ -57,17 +57,29 @@ class _Compiled:
         self._open: tuple[Any, _BuildOpen] | None = None
 
     def saw(self, name: str) -> None:
-        """Count an unknown property, and learn it in time; bounded, whatever a partner sends."""
-        if name in self.learned:
+        """Count an unknown property, and learn it in time; bounded, whatever a partner sends.
+
+        Only so many names are counted, and one for which there is no room takes one from each count: what is
+        learned stands out among all that is sent, and names that are ever new hold one another down.
+        """
+        if len(self.learned) == LEARN_AT_MOST or name in self.learned:
             return
-        times = self._seen[name] = self._seen.get(name, 0) + 1
-        if times >= LEARN_AFTER and len(self.learned) < LEARN_AT_MOST and _LEARNABLE.fullmatch(name):
+        seen = self._seen
+        times = seen.get(name, 0) + 1
+        if times == 1 and len(seen) >= LEARN_AT_MOST:
+            self._seen = {other: count - 1 for other, count in list(seen.items()) if count > 1}
+        elif times < LEARN_AFTER:
+            seen[name] = times
+        else:
+            seen.pop(name, None)
             with _learning:
-                if name not in self.learned:
+                if (
+                    name not in self.learned
+                    and len(self.learned) < LEARN_AT_MOST
+                    and _LEARNABLE.fullmatch(name)
+                ):
                     self.learned.append(name)
                     _generation[0] += 1
-        elif len(self._seen) > 16 * LEARN_AT_MOST:
-            self._seen.clear()
 
     def struct(self, *, closed: bool) -> Any:
         """Return the Struct with the model's fields; a closed one refuses unknown properties."""
@@ -137,6 +149,8 @@ LEARN_AFTER = 8
 """How often an unknown property of a class is seen before it is learned."""
 LEARN_AT_MOST = 16
 """How many properties of a class are learned, by the whole process."""
+LEARN_FROM = LEARN_AT_MOST + 4
+"""From how many items of a document properties are learned: to count those of all would take too long."""
 _LEARNABLE = re.compile(r"[\w.@$-]{1,64}", re.ASCII)
 _learning = RLock()
 _generation = [0]
@@ -146,8 +160,8 @@ _ENVELOPE: list[tuple[str, Any] | tuple[str, Any, Any]] = [
     ("status_message", str | None | msgspec.UnsetType, msgspec.UNSET),
     ("timestamp", str | None | msgspec.UnsetType, msgspec.UNSET),
 ]
-_Build = Callable[[Any], tuple[Any, int]]
-_BuildOpen = Callable[[Any, Any], tuple[Any, int]]
+_Build = Callable[[list[Any]], tuple[list[Any], int]]
+_BuildOpen = Callable[[list[Any], list[Any], bool], tuple[list[Any], int]]
 _cache: dict[type[Model], _Compiled] = {}
 
 
@@ -171,16 +185,17 @@ def _twin(cls: type[Model]) -> type[Any]:
 
 
 def _builder(compiled: _Compiled, *, closed: bool) -> Any:
-    """Generate the function that makes a model of its Struct, and counts the properties at all levels.
+    """Generate the function that makes models of a list of Structs, and counts the properties at all levels.
 
-    The open one is given the same object as plain values too, takes from them what the Struct left out, and
+    The open one is given the same objects as plain values too, takes from them what the Structs left out, and
     uses them up. Nested objects are built in place, in one function: calls would cost as much as the work.
     """
     source = _Source(closed=closed)
-    source.add_object(compiled, "0", 1)
-    head = "def build(s0):" if closed else "def build(s0, d0):"
-    lines = [head, " unset = UNSET", " inner = [0]", " n = 0", *source.lines]
-    lines.append(" return o0, n + inner[0]")
+    source.add_list(compiled, "0", 1)
+    head = "def build(l0):" if closed else "def build(l0, q0, count):"
+    lines = [head, " unset = UNSET", " inner = [0]", " n = 0"]
+    lines += [f" {text} = ''" for text in source.texts]
+    lines += [*source.lines, " return m0, n + inner[0]"]
     exec("\n".join(lines), source.names)  # noqa: S102 - our own text: field names of our own classes
     return source.names["build"]
 
@@ -189,11 +204,16 @@ class _Source:
     """The text of a builder.
 
     Of object ``i``, ``si`` is the Struct, ``di`` the plain values, ``oi`` the model; ``n`` counts properties.
+    Of a list of them, ``li`` are the Structs, ``qi`` the plain values, ``mi`` the models.
+
+    Neighbours in a list often have the same texts: the language, a link to the terms, opening hours. A text
+    equal to the one before it is held once; to look further back would cost more than it saves.
     """
 
     def __init__(self, *, closed: bool) -> None:
         self.closed = closed
         self.lines: list[str] = []
+        self.texts: list[str] = []
         self.names: dict[str, Any] = {
             "UNSET": msgspec.UNSET,
             "UTC": UTC,
@@ -205,6 +225,14 @@ class _Source:
             "unknown": _unknown,
         }
         self._made = 0
+
+    def add_list(self, compiled: _Compiled, i: str, depth: int) -> None:
+        """Add the lines that leave in ``mi`` a finished model for each Struct in ``li``."""
+        pad = " " * depth
+        loop = f"for s{i} in l{i}:" if self.closed else f"for s{i}, d{i} in zip(l{i}, q{i}):"
+        self.lines += [f"{pad}m{i} = []", pad + loop]
+        self.add_object(compiled, i, depth + 1)
+        self.lines.append(f"{pad} m{i}.append(o{i})")
 
     def add_object(self, compiled: _Compiled, i: str, depth: int) -> None:
         """Add the lines that leave a finished model in ``oi``."""
@@ -227,7 +255,7 @@ class _Source:
                 f"{pad} {count} += 1",
             ]
             if spec.kind in _MOVED and not spec.many:
-                self.lines.append(f"{pad} {target} = v")
+                self._add_value(spec, "v", target, i, depth + 1)
             else:
                 self.lines += [f"{pad} if v is None: {target} = {empty}", f"{pad} else:"]
                 self._add_value(spec, "v", target, i, depth + 2)
@@ -238,7 +266,7 @@ class _Source:
                 f"{pad}z = len(d{i})",
                 f"{pad}n += z",
                 f"{pad}if z == k{i}: o{i}.extra = NO_EXTRA",
-                f"{pad}else: o{i}.extra = unknown(d{i}, compiled{i}, z - k{i}, inner)",
+                f"{pad}else: o{i}.extra = unknown(d{i}, compiled{i}, z - k{i}, inner, count)",
             ]
         self.lines.append(f"{pad}o{i}.__class__ = cls{i}")
 
@@ -263,7 +291,14 @@ class _Source:
         if spec.kind == "model":
             self._add_models(spec, source, target, i, depth)
             return
-        if spec.kind in _MOVED:
+        if spec.kind == "string" and not spec.many and i != "0":
+            text = f"t{len(self.texts)}"
+            self.texts.append(text)
+            if source != "v":
+                self.lines.append(f"{pad}v = {source}")
+            self.lines += [f"{pad}if v == {text}: v = {text}", f"{pad}else: {text} = v"]
+            value = "v"
+        elif spec.kind in _MOVED:
             value = source
         elif spec.many:
             value = f"[{_CONVERTED[spec.kind].format('x')} for x in {source}]"
@@ -286,10 +321,9 @@ class _Source:
             self.add_object(compiled, j, depth)
             self.lines.append(f"{pad}{target} = o{j}")
             return
-        loop = f"for s{j} in {source}:" if self.closed else f"for s{j}, d{j} in zip({source}, {plain}):"
-        self.lines += [f"{pad}l{j} = []", pad + loop]
-        self.add_object(compiled, j, depth + 1)
-        self.lines += [f"{pad} l{j}.append(o{j})", f"{pad}{target} = l{j}"]
+        self.lines.append(f"{pad}l{j} = {source}" if self.closed else f"{pad}l{j} = {source}; q{j} = {plain}")
+        self.add_list(compiled, j, depth)
+        self.lines.append(f"{pad}{target} = m{j}")
 
 
 _MOVED = frozenset({"string", "int", "boolean", "enum"})
@@ -306,24 +340,29 @@ def _refuse() -> NoReturn:
     raise ValueError
 
 
-def _unknown(found: dict[str, Json], compiled: _Compiled, left: int, inner: list[int]) -> Extra:
+def _unknown(found: dict[str, Json], compiled: _Compiled, left: int, inner: list[int], count: bool) -> Extra:
     """Take the unknown properties out of an object's plain values, and count what is nested in them.
 
     From the end, where most partners add theirs.
     """
     unknown: dict[str, Json] = {}
-    while left:
+    known = compiled.known
+    while True:
         name, value = found.popitem()
-        if name in compiled.known:
+        if name in known:
             continue
-        unknown[name] = value
-        left -= 1
         if value.__class__ is not str:
             _inspect(value, inner)
         if not name.isidentifier():
             _require_countable(name)
-        compiled.saw(name)
-    return Extra(unknown if len(unknown) == 1 else reversed(unknown.items()))
+        if count:
+            compiled.saw(name)
+        if left == 1 and not unknown:
+            return Extra({name: value})
+        unknown[name] = value
+        left -= 1
+        if not left:
+            return Extra(reversed(unknown.items()))
 
 
 def _require_countable(name: str) -> None:
@@ -369,6 +408,7 @@ class Reader(Generic[M]):
         self._cls = cls
         self._compiled = compiled_of(cls)
         self._more = False
+        self._opened = 0
 
     def read(self, data: bytes) -> M:
         """Read one object.
@@ -388,7 +428,7 @@ class Reader(Generic[M]):
         """Read an object of which every property is known or learned; None for any other."""
         closed = self._compiled.closed
         try:
-            one, names = closed.build(closed.decode(data))
+            (one,), names = closed.build([closed.decode(data)])
         except REFUSED as refusal:
             self._more = str(refusal).startswith("Object contains unknown field")
             return None
@@ -399,9 +439,10 @@ class Reader(Generic[M]):
         struct, build = self._compiled.open
         try:
             values = _plain_decoder.decode(data)
-            one, names = build(msgspec.convert(values, struct), values)
+            (one,), names = build([msgspec.convert(values, struct)], [values], self._opened < LEARN_FROM)
         except REFUSED:
             return None
+        self._opened += 1
         return cast("M", one) if _names_in(data) == names else None
 
 
@@ -411,15 +452,10 @@ def read_page(data: bytes, cls: type[M]) -> list[M] | None:
     if not (compiled.fast and compiled.whole_pages):
         return None
     closed = compiled.closed
-    build = closed.build
-    items: list[M] = []
     try:
         page = closed.decode_page(data)
-        names = 2 + (page.status_message is not msgspec.UNSET) + (page.timestamp is not msgspec.UNSET)
-        for struct in page.data:
-            one, its_names = build(struct)
-            items.append(one)
-            names += its_names
+        items, names = closed.build(page.data)
+        names += 2 + (page.status_message is not msgspec.UNSET) + (page.timestamp is not msgspec.UNSET)
     except REFUSED:
         compiled.whole_pages = False
         return None
