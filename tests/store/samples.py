@@ -6,11 +6,16 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 
 from ocpi_gireve.store.records import (
+    Approval,
     ConnectionRecord,
     ConnectionState,
     InboundToken,
     NewUpload,
+    Receipt,
+    Scope,
+    StoredObject,
     TokenKind,
+    Watermark,
 )
 from ocpi_gireve.types import PartnerEndpoint, PartnerRole, PartyId, Role, Secret
 
@@ -56,7 +61,15 @@ def registered(id: str = "gireve", *, outbound_token: str = OUTBOUND) -> Connect
     return ConnectionRecord(
         id=id,
         profile="gireve-preproduction",
+        party=PartyId("fr", "Cpo"),
+        role=Role.CPO,
         origins=("https://ocpi.example.com:443", "https://ocpi2.example.com:8443"),
+        approved=(
+            Approval(PartyId("FR", "107"), Role.HUB),
+            Approval(PartyId("fr", "Abc"), None),
+            Approval(None, Role("NEW_ROLE")),
+        ),
+        requires=("2.2.1/locations/RECEIVER",),
         state=ConnectionState.REGISTERED,
         versions_url="https://ocpi.example.com/versions",
         version="2.2.1",
@@ -92,3 +105,39 @@ def new_upload(
         subject=subject,
         body=body,
     )
+
+
+ABC = PartyId("FR", "ABC")
+XYZ = PartyId("DE", "XYZ")
+
+
+def stored(
+    id: str = "LOC1",
+    *,
+    connection: str = "gireve",
+    owner: PartyId = ABC,
+    kind: str = "location",
+    version: str = "2.2.1",
+    last_updated: datetime | None = MORNING,
+    body: bytes = b'{"id": "LOC1"}',
+) -> StoredObject:
+    """An object as a partner sent it."""
+    return StoredObject(
+        scope=Scope(connection, owner),
+        kind=kind,
+        id=id,
+        version=version,
+        last_updated=last_updated,
+        body=body,
+        digest=hashlib.sha256(body).digest(),
+    )
+
+
+def receipt(text: str = "accepted", *, at: datetime = MORNING) -> Receipt:
+    """An answer that was given."""
+    return Receipt(digest=digest(text), answer=text.encode(), at=at)
+
+
+def watermark(*, since: datetime = MORNING, full: datetime | None = None) -> Watermark:
+    """How far pulls have come."""
+    return Watermark(since=since, full=full)

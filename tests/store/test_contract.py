@@ -18,14 +18,35 @@ from ocpi_gireve.store.records import (
     InboundToken,
     LaneDepth,
     NewUpload,
+    Receipt,
+    Scope,
+    StoredObject,
     TokenKind,
     Upload,
     UploadState,
+    Watermark,
 )
-from ocpi_gireve.types import PartyId, Secret
-from tests.store.samples import MORNING, Clock, digest, new_connection, new_upload, registered, token
+from ocpi_gireve.types import PartyId, Role, Secret
+from tests.store.samples import (
+    ABC,
+    MORNING,
+    XYZ,
+    Clock,
+    digest,
+    new_connection,
+    new_upload,
+    receipt,
+    registered,
+    stored,
+    token,
+    watermark,
+)
 
 LANE = "FR*CPO/locations"
+SECOND = timedelta(seconds=1)
+PARIS = timezone(timedelta(hours=1))
+NAIVE = MORNING.replace(tzinfo=None)
+ZONE = "expected a moment with a time zone"
 NOT_OPEN = r"^the store is not open$"
 
 
@@ -74,6 +95,16 @@ class TestConnections:
         assert found is not None
         assert [str(role.party) for role in found.roles] == ["FR*107", "fr*Abc"]
         assert [role.role.is_known for role in found.roles] == [True, False]
+        assert str(found.party) == "fr*Cpo"
+
+    async def test_ours(self, store: Store) -> None:
+        """Which party and role of ours a connection is for can be set, changed and taken away."""
+        await store.save_connection(evolve(new_connection(), party=PartyId("FR", "EMP"), role=Role.EMSP), [])
+        for party, role in ((PartyId("FR", "CPO"), Role.CPO), (PartyId("FR", "CPO"), None), (None, None)):
+            await store.save_connection(evolve(new_connection(), party=party, role=role), [])
+            found = await store.connection("gireve")
+            assert found is not None
+            assert (found.party, found.role) == (party, role)
 
     async def test_replace(self, store: Store) -> None:
         """Saving again replaces the whole record and keeps its place."""
@@ -98,6 +129,21 @@ class TestConnections:
         found = await store.connection("gireve")
         assert found is not None
         assert found.outbound_token is None
+
+    async def test_previous_token(self, store: Store) -> None:
+        """The outbound token before comes back beside the present one."""
+        for present, previous in (
+            ("present", "before"),
+            ("present\n", "before\n"),
+            ("", ""),
+            ("present", None),
+        ):
+            both = evolve(
+                registered(outbound_token=present),
+                previous_token=None if previous is None else Secret(previous),
+            )
+            await store.save_connection(both, [])
+            assert await store.connection("gireve") == both
 
 
 class TestTokens:
@@ -388,6 +434,267 @@ class TestLanes:
         assert await store.lanes() == []
 
 
+async def ids(store: Store, connection: str = "gireve", kind: str = "location") -> list[str]:
+    """The ids of all objects of a kind, in their order."""
+    return [obj.id for obj in await store.objects(connection, kind)]
+
+
+class TestObjects:
+    @pytest.mark.parametrize(
+        "obj",
+        [
+            stored(body=bytes(range(256)) * 64),
+            stored(version="2.1.1", last_updated=None, body=b"", owner=PartyId("fr", "Abc")),
+        ],
+        ids=["all", "bare"],
+    )
+    async def test_round_trip(self, store: Store, obj: StoredObject) -> None:
+        """An object comes back with everything it was kept with, or without what it lacked."""
+        await store.put_object(obj)
+        assert await store.object(obj.scope, "location", "LOC1") == obj
+        assert await store.objects("gireve", "location") == [obj]
+
+    async def test_unknown(self, store: Store) -> None:
+        """What was never kept is None, is not listed, and cannot be removed."""
+        scope = Scope("gireve", ABC)
+        assert await store.object(scope, "location", "LOC1") is None
+        assert not await store.remove_object(scope, "location", "LOC1")
+        assert await store.objects("gireve", "location") == []
+        assert await store.count_objects("gireve", "location") == 0
+
+    async def test_case(self, store: Store) -> None:
+        """Parties and ids that differ in ASCII case alone are the same; the last spelling is kept."""
+        await store.put_object(stored("LOC1"))
+        await store.put_object(stored("loc1", owner=PartyId("fr", "aBc"), body=b"new"))
+        found = await store.object(Scope("gireve", PartyId("Fr", "abC")), "location", "Loc1")
+        assert found is not None
+        assert (found.id, str(found.scope.owner), found.body) == ("loc1", "fr*aBc", b"new")
+        assert await store.count_objects("gireve", "location", PartyId("FR", "abc")) == 1
+
+    async def test_other_letters(self, store: Store) -> None:
+        """Ids that differ in the case of other letters are two."""
+        for name in ("\u00c9", "\u00e9", "\u212a", "k"):
+            await store.put_object(stored(name))
+        assert await ids(store) == ["\u00c9", "\u00e9", "\u212a", "k"]
+
+    async def test_scopes_are_apart(self, store: Store) -> None:
+        """One id under two connections, two owners or two kinds names three other objects."""
+        first = stored(body=b"1")
+        others = [
+            stored(connection="other", body=b"2"),
+            stored(owner=XYZ, body=b"3"),
+            stored(kind="tariff", body=b"4"),
+        ]
+        for obj in (first, *others):
+            await store.put_object(obj)
+        for obj in (first, *others):
+            assert await store.object(obj.scope, obj.kind, obj.id) == obj
+        assert await store.objects("gireve", "location") == [first, others[1]]
+        assert await store.objects("gireve", "location", ABC) == [first]
+        assert await store.objects("other", "location") == [others[0]]
+        assert await store.objects("GIREVE", "location") == []
+        assert await store.remove_object(first.scope, "location", "LOC1")
+        assert [await store.object(obj.scope, obj.kind, obj.id) for obj in others] == others
+
+    async def test_without_a_connection(self, store: Store) -> None:
+        """Objects do not depend on what becomes of their connection."""
+        await store.save_connection(registered(), [])
+        await store.put_object(stored())
+        await store.save_connection(evolve(new_connection(), state=ConnectionState.UNREGISTERED), [])
+        assert await ids(store) == ["LOC1"]
+
+    async def test_order(self, store: Store) -> None:
+        """Objects are listed in the order in which they came, which a replacement does not change."""
+        for name in ("b", "a", "c"):
+            await store.put_object(stored(name, body=b"old"))
+        await store.put_object(stored("B", body=b"a much longer body" * 1000, last_updated=None))
+        assert await ids(store) == ["B", "a", "c"]
+        (first, *_) = await store.objects("gireve", "location")
+        assert first.body.startswith(b"a much longer")
+
+    async def test_removed(self, store: Store) -> None:
+        """A removed object is gone; when it comes again, it is the newest."""
+        for name in ("a", "b", "c"):
+            await store.put_object(stored(name))
+        assert await store.remove_object(Scope("gireve", PartyId("fr", "abc")), "location", "A")
+        assert await ids(store) == ["b", "c"]
+        assert await store.count_objects("gireve", "location") == 2
+        await store.put_object(stored("a"))
+        assert await ids(store) == ["b", "c", "a"]
+        assert await store.remove_object(Scope("gireve", ABC), "location", "a")
+        await store.put_object(stored("d"))
+        assert await ids(store) == ["b", "c", "d"]
+
+    async def test_pages(self, store: Store) -> None:
+        """Pages of any size put together are the whole list, and a page behind the end is empty."""
+        for n in range(25):
+            await store.put_object(stored(f"{n}", owner=ABC if n % 3 else XYZ))
+        for owner in (None, ABC, XYZ):
+            total = await store.count_objects("gireve", "location", owner)
+            wanted = [f"{n}" for n in range(25) if owner is None or owner == (ABC if n % 3 else XYZ)]
+            assert total == len(wanted)
+            for limit in (1, 4, 25):
+                found: list[str] = []
+                for offset in range(0, total, limit):
+                    page = await store.objects("gireve", "location", owner, offset=offset, limit=limit)
+                    found += [obj.id for obj in page]
+                assert found == wanted
+            assert await store.objects("gireve", "location", owner, offset=total) == []
+            assert await store.objects("gireve", "location", owner, limit=0) == []
+
+    async def test_default_limit(self, store: Store) -> None:
+        """Nobody gets more than a hundred objects without asking for them."""
+        for n in range(101):
+            await store.put_object(stored(f"{n}"))
+        assert await ids(store) == [f"{n}" for n in range(100)]
+        assert len(await store.objects("gireve", "location", limit=1000)) == 101
+
+    async def test_changes(self, store: Store) -> None:
+        """A window begins with its first moment and ends before its last, in any time zone."""
+        for n in (3, 0, 2, 1):
+            await store.put_object(stored(f"{n}", last_updated=MORNING + n * SECOND))
+        await store.put_object(stored("other", owner=XYZ, last_updated=MORNING + SECOND))
+        await store.put_object(stored("never", last_updated=None))
+
+        async def found(start: int | None, end: int | None, owner: PartyId | None = None) -> list[str]:
+            first = None if start is None else (MORNING + start * SECOND).astimezone(PARIS)
+            last = None if end is None else (MORNING + end * SECOND).astimezone(PARIS)
+            page = await store.objects("gireve", "location", owner, changed_from=first, changed_to=last)
+            assert len(page) == await store.count_objects(
+                "gireve", "location", owner, changed_from=first, changed_to=last
+            )
+            return [obj.id for obj in page]
+
+        assert await found(None, None) == ["3", "0", "2", "1", "other", "never"]
+        assert await found(1, None) == ["3", "2", "1", "other"]
+        assert await found(None, 1) == ["0"]
+        assert await found(1, 3) == ["2", "1", "other"]
+        assert await found(1, 3, ABC) == ["2", "1"]
+        assert await found(2, 1) == []
+        later = await store.objects("gireve", "location", changed_from=MORNING + SECOND, offset=1, limit=2)
+        assert [obj.id for obj in later] == ["2", "1"]
+
+    async def test_sub_second_changes(self, store: Store) -> None:
+        """Moments are compared to the microsecond, with and without a fraction."""
+        whole = MORNING.replace(microsecond=0)
+        for name, microsecond in (("0", 0), ("1", 1), ("2", 200_000), ("3", 999_999)):
+            await store.put_object(stored(name, last_updated=whole.replace(microsecond=microsecond)))
+        await store.put_object(stored("4", last_updated=whole + SECOND))
+
+        async def since(microsecond: int) -> list[str]:
+            moment = whole.replace(microsecond=microsecond)
+            return [obj.id for obj in await store.objects("gireve", "location", changed_from=moment)]
+
+        assert await since(0) == ["0", "1", "2", "3", "4"]
+        assert await since(1) == ["1", "2", "3", "4"]
+        assert await since(200_000) == ["2", "3", "4"]
+        assert await since(200_001) == ["3", "4"]
+        found = await store.object(Scope("gireve", ABC), "location", "1")
+        assert found is not None
+        assert found.last_updated == whole.replace(microsecond=1)
+
+    async def test_moved_in_time(self, store: Store) -> None:
+        """A replaced object is found by its new last_updated, and no more by the old one."""
+        await store.put_object(stored("1"))
+        await store.put_object(stored("1", last_updated=MORNING + SECOND))
+        assert await store.count_objects("gireve", "location", changed_to=MORNING + SECOND) == 0
+        assert await store.count_objects("gireve", "location", changed_from=MORNING + SECOND) == 1
+
+    async def test_impossible(self, store: Store) -> None:
+        """A moment without a zone and a negative number are the caller's mistake, and change nothing."""
+        with pytest.raises(ValueError, match=ZONE):
+            await store.put_object(stored(last_updated=NAIVE))
+        with pytest.raises(ValueError, match=ZONE):
+            await store.objects("gireve", "location", changed_from=NAIVE)
+        with pytest.raises(ValueError, match=ZONE):
+            await store.count_objects("gireve", "location", changed_to=NAIVE)
+        with pytest.raises(ValueError, match="not negative"):
+            await store.objects("gireve", "location", offset=-1)
+        with pytest.raises(ValueError, match="not negative"):
+            await store.objects("gireve", "location", limit=-1)
+        assert await store.objects("gireve", "location") == []
+
+    async def test_repr(self, store: Store) -> None:
+        """Neither the body of an object nor its id, which may be a token's, is in its repr."""
+        await store.put_object(stored("04A1B2C3D4E5F6", kind="token", body=b"planted"))
+        (found,) = await store.objects("gireve", "token")
+        assert "04A1B2C3D4E5F6" not in repr(found)
+        assert "planted" not in repr(found)
+
+
+class TestWatermarks:
+    async def test_round_trip(self, store: Store) -> None:
+        """A watermark comes back as it was saved, and the next one replaces it."""
+        assert await store.watermark("gireve", "locations") is None
+        for mark in (watermark(), watermark(since=MORNING + SECOND, full=MORNING), watermark()):
+            await store.save_watermark("gireve", "locations", mark)
+            assert await store.watermark("gireve", "locations") == mark
+
+    async def test_apart(self, store: Store) -> None:
+        """Each stream of each connection has its own."""
+        marks = {
+            (connection, stream): watermark(since=MORNING + n * SECOND)
+            for n, (connection, stream) in enumerate([("a", "x"), ("a", "y"), ("b", "x")])
+        }
+        for place, mark in marks.items():
+            await store.save_watermark(*place, mark)
+        assert {place: await store.watermark(*place) for place in marks} == marks
+        assert await store.watermark("A", "x") is None
+        assert await store.watermark("a", "X") is None
+
+    @pytest.mark.parametrize("mark", [watermark(since=NAIVE), watermark(full=NAIVE)], ids=["since", "full"])
+    async def test_impossible(self, store: Store, mark: Watermark) -> None:
+        """A moment without a time zone is the caller's mistake, and nothing is saved."""
+        with pytest.raises(ValueError, match=ZONE):
+            await store.save_watermark("gireve", "locations", mark)
+        assert await store.watermark("gireve", "locations") is None
+
+
+class TestReceipts:
+    async def test_round_trip(self, store: Store) -> None:
+        """A receipt comes back as it was saved, and the next one for the message replaces it."""
+        assert await store.receipt("gireve", "START 1") is None
+        for one in (receipt(), receipt("rejected", at=MORNING + SECOND), receipt("")):
+            await store.save_receipt("gireve", "START 1", one)
+            assert await store.receipt("gireve", "START 1") == one
+
+    async def test_apart(self, store: Store) -> None:
+        """Another connection's message of the same key is another message, and so is another spelling."""
+        await store.save_receipt("a", "key", receipt("1"))
+        await store.save_receipt("b", "key", receipt("2"))
+        assert await store.receipt("a", "key") == receipt("1")
+        assert await store.receipt("b", "key") == receipt("2")
+        assert await store.receipt("a", "KEY") is None
+
+    async def test_forget(self, store: Store) -> None:
+        """What was answered before a moment is forgotten, of every connection, and counted."""
+        for n in range(4):
+            await store.save_receipt(f"connection {n % 2}", f"{n}", receipt(at=MORNING + n * SECOND))
+        assert await store.forget_receipts((MORNING + 2 * SECOND).astimezone(PARIS)) == 2
+        left = [await store.receipt(f"connection {n % 2}", f"{n}") for n in range(4)]
+        assert [one is None for one in left] == [True, True, False, False]
+        assert await store.forget_receipts(MORNING + 2 * SECOND) == 0
+
+    async def test_answered_again(self, store: Store) -> None:
+        """A message that was answered again is as old as its last answer."""
+        await store.save_receipt("gireve", "key", receipt())
+        await store.save_receipt("gireve", "key", receipt(at=MORNING + 2 * SECOND))
+        assert await store.forget_receipts(MORNING + SECOND) == 0
+
+    async def test_impossible(self, store: Store) -> None:
+        """A moment without a time zone is the caller's mistake, and nothing is changed."""
+        await store.save_receipt("gireve", "key", receipt())
+        with pytest.raises(ValueError, match=ZONE):
+            await store.save_receipt("gireve", "key", receipt("rejected", at=NAIVE))
+        with pytest.raises(ValueError, match=ZONE):
+            await store.forget_receipts(NAIVE)
+        assert await store.receipt("gireve", "key") == receipt()
+
+    async def test_repr(self) -> None:
+        """What was answered is in no repr."""
+        assert "planted" not in repr(Receipt(digest=b"planted", answer=b"planted", at=MORNING))
+
+
 class TestTogether:
     async def test_fifo_under_concurrency(self, store: Store) -> None:
         """Fifty producers at once: each lane keeps the order of its producers, and no number comes twice."""
@@ -422,6 +729,19 @@ class TestTogether:
         assert [n for n, result in enumerate(results) if isinstance(result, BaseException)] == [10]
         assert isinstance(results[10], StoreError)
         assert [upload.subject for upload in await drain(store, LANE)] == [f"{n}" for n in range(20)]
+
+    async def test_objects_together(self, store: Store) -> None:
+        """Fifty producers at once: each object is kept once, with the last body that its producer gave it."""
+
+        async def produce(producer: int) -> None:
+            for n in range(10):
+                obj = stored(f"{n % 4}", owner=PartyId("FR", f"P{producer:02}"), body=f"{n}".encode())
+                await store.put_object(obj)
+
+        await asyncio.gather(*(produce(producer) for producer in range(50)))
+        found = await store.objects("gireve", "location", limit=1000)
+        assert len(found) == 200
+        assert {(obj.id, obj.body) for obj in found} == {("0", b"8"), ("1", b"9"), ("2", b"6"), ("3", b"7")}
 
     async def test_cancelled(self, store: Store) -> None:
         """A cancelled caller leaves its upload stored once or not at all, and the store at work."""
@@ -460,6 +780,16 @@ async def any_call(store: Store, name: str) -> object:
         "discard_upload": lambda: store.discard_upload(1),
         "parked": lambda: store.parked("gireve"),
         "lanes": store.lanes,
+        "put_object": lambda: store.put_object(stored()),
+        "object": lambda: store.object(Scope("gireve", ABC), "location", "LOC1"),
+        "remove_object": lambda: store.remove_object(Scope("gireve", ABC), "location", "LOC1"),
+        "objects": lambda: store.objects("gireve", "location"),
+        "count_objects": lambda: store.count_objects("gireve", "location"),
+        "watermark": lambda: store.watermark("gireve", "locations"),
+        "save_watermark": lambda: store.save_watermark("gireve", "locations", watermark()),
+        "receipt": lambda: store.receipt("gireve", "key"),
+        "save_receipt": lambda: store.save_receipt("gireve", "key", receipt()),
+        "forget_receipts": lambda: store.forget_receipts(MORNING),
     }
     return await calls[name]()
 
@@ -504,12 +834,18 @@ class TestLife:
         await closed_store.open()
         await closed_store.save_connection(registered(), [token("a")])
         seq = await closed_store.add_upload(new_upload())
+        await closed_store.put_object(stored())
+        await closed_store.save_watermark("gireve", "locations", watermark(full=MORNING))
+        await closed_store.save_receipt("gireve", "key", receipt())
         await closed_store.close()
         await closed_store.open()
         assert await closed_store.connection("gireve") == registered()
         assert await closed_store.tokens("gireve") == [token("a")]
         assert [upload.seq for upload in await drain(closed_store, LANE)] == [seq]
         assert await closed_store.add_upload(new_upload()) > seq
+        assert await closed_store.objects("gireve", "location") == [stored()]
+        assert await closed_store.watermark("gireve", "locations") == watermark(full=MORNING)
+        assert await closed_store.receipt("gireve", "key") == receipt()
         await closed_store.close()
 
     async def test_close_drains(self, closed_store: Store) -> None:

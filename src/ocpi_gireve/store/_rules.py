@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from ..errors import StoreError
 from .records import ConnectionRecord, InboundToken
@@ -26,6 +27,26 @@ def check_tokens(record: ConnectionRecord, tokens: Sequence[InboundToken]) -> No
         raise ValueError("expected each token once")
     if any(token.expires is not None and token.expires.tzinfo is None for token in tokens):
         raise ValueError("expected an expiry with a time zone")
+
+
+def check_moments(*moments: datetime | None) -> None:
+    """Refuse a moment that names no instant.
+
+    Raises:
+        ValueError: a moment without a time zone.
+    """
+    if any(moment is not None and moment.utcoffset() is None for moment in moments):
+        raise ValueError("expected a moment with a time zone")
+
+
+def check_page(offset: int, limit: int) -> None:
+    """Refuse a page that cannot be.
+
+    Raises:
+        ValueError: a negative number.
+    """
+    if offset < 0 or limit < 0:
+        raise ValueError("expected an offset and a limit that are not negative")
 
 
 def not_open() -> StoreError:

@@ -69,11 +69,18 @@ class Schema:
 
     Attributes:
         application_id: Marks the file as ours, in its header.
-        migrations: The statements that lead from each version to the next; the last version is their number.
+        first: The version to which the first migration leads; older ones were never released.
+        migrations: The statements that lead from each version to the next.
     """
 
     application_id: int
+    first: int
     migrations: tuple[tuple[str, ...], ...]
+
+    @property
+    def version(self) -> int:
+        """The version to which the last migration leads."""
+        return self.first + len(self.migrations) - 1
 
 
 def wal_is_safe(version: tuple[int, int, int]) -> bool:
@@ -145,16 +152,29 @@ def _uncancellable() -> Future[None]:
 class Writer:
     """Owns a database file from its creation until `close()`.
 
+    Args:
+        path: The file.
+        schema: What it has to be.
+        loop: The event loop whose tasks it works for.
+        prepare: Runs in a transaction before anything else; what it raises makes the opening fail.
+
     Attributes:
         loop: The event loop whose tasks it works for.
         closing: Whether it accepts nothing more.
     """
 
-    def __init__(self, path: Path, schema: Schema, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        path: Path,
+        schema: Schema,
+        loop: asyncio.AbstractEventLoop,
+        prepare: Callable[[sqlite3.Connection], None] | None = None,
+    ) -> None:
         self.loop = loop
         self.closing = False
         self._path = path
         self._schema = schema
+        self._prepare = prepare
         self._connection: sqlite3.Connection | None = None
         self._lock: FileLock | None = None
         self._opened = _uncancellable()
@@ -209,7 +229,13 @@ class Writer:
             self._path = Path(os.path.realpath(self._path))
             self._lock = self._locked()
             self._connection = self._connect(create=True)
+            if self._prepare is not None:
+                self._connection.execute("BEGIN")
+                self._prepare(self._connection)
+                self._connection.execute("COMMIT")
         except BaseException as error:  # noqa: BLE001 - whoever waits for open() has to learn of it
+            with contextlib.suppress(sqlite3.Error, OSError):
+                self._let_go()
             self._opened.set_exception(store_error(self._path, error))
         else:
             self._opened.set_result(None)
@@ -312,7 +338,7 @@ class Writer:
         (application_id,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        known = len(self._schema.migrations)
+        known = self._schema.version
         if not create and version != known:
             raise StoreError(f"{self._path}: the database was replaced while it was open")
         if application_id != self._schema.application_id and (application_id or version or tables):
@@ -321,6 +347,11 @@ class Writer:
             raise StoreError(
                 f"{self._path}: the database has schema {version}, and this release knows {known}: "
                 "a newer release wrote it"
+            )
+        if 0 < version < self._schema.first:
+            raise StoreError(
+                f"{self._path}: the database has schema {version}, which is older than any release can read: "
+                "move the file away, and register again"
             )
         return int(version)
 
@@ -335,9 +366,12 @@ class Writer:
             raise StoreError(f"the database cannot be used in journal mode {journal}")
         for setting in (
             f"synchronous = {synchronous}",
-            # What is deleted is overwritten: bodies and old tokens do not stay in the file.
+            # What is deleted is overwritten: bodies and old tokens do not stay where they were. What SQLite
+            # moved to another page before may stay in the gap that it left, until the next VACUUM.
             "secure_delete = ON",
             "foreign_keys = ON",
+            # What does not fit in its cache, SQLite would write to the system's folder for such files.
+            "temp_store = MEMORY",
             # Only macOS knows these: there, fsync alone leaves the data in the drive's cache.
             "fullfsync = ON",
             "checkpoint_fullfsync = ON",
@@ -345,7 +379,7 @@ class Writer:
             connection.execute(f"PRAGMA {setting}")
 
     def _migrate(self, connection: sqlite3.Connection, version: int) -> None:
-        missing = self._schema.migrations[version:]
+        missing = self._schema.migrations[max(version - self._schema.first + 1, 0) :]
         if not missing:
             return
         connection.execute("BEGIN IMMEDIATE")
@@ -353,13 +387,15 @@ class Writer:
             for statement in migration:
                 connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {self._schema.application_id}")
-        connection.execute(f"PRAGMA user_version = {len(self._schema.migrations)}")
+        connection.execute(f"PRAGMA user_version = {self._schema.version}")
         connection.execute("COMMIT")
 
     def _let_go(self) -> None:
+        connection, self._connection = self._connection, None
+        lock, self._lock = self._lock, None
         try:
-            if self._connection is not None:
-                self._connection.close()
+            if connection is not None:
+                connection.close()
         finally:
-            if self._lock is not None:
-                self._lock.release()
+            if lock is not None:
+                lock.release()

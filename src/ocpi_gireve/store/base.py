@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol
 
-from .records import ConnectionRecord, InboundToken, LaneDepth, NewUpload, Upload
+from ..types import PartyId
+from .records import (
+    ConnectionRecord,
+    InboundToken,
+    LaneDepth,
+    NewUpload,
+    Receipt,
+    Scope,
+    StoredObject,
+    Upload,
+    Watermark,
+)
 
 
 class Store(Protocol):
@@ -15,6 +27,10 @@ class Store(Protocol):
     (as far as the store promises any durability), and when it raises, nothing was changed. Two cases leave
     open whether it was: a cancelled call, and a disk that fails while the transaction ends. Even then it was
     done whole or not at all.
+
+    Every object belongs to a connection: there is no method that reads the objects of all. Parties and ids of
+    objects are compared without ASCII case; connections, kinds, streams and keys are our own words, and
+    compared as they are written.
 
     A `seq` that names no upload is no error for the methods without an answer: it may have been delivered or
     discarded meanwhile.
@@ -99,4 +115,97 @@ class Store(Protocol):
 
     async def lanes(self) -> list[LaneDepth]:
         """Return every lane that holds uploads, queued or parked, ordered by connection and lane."""
+        ...
+
+    async def put_object(self, obj: StoredObject) -> None:
+        """Keep an object in the place of the one with its scope, kind and id, or as the newest.
+
+        Raises:
+            ValueError: its `last_updated` has no time zone.
+        """
+        ...
+
+    async def object(self, scope: Scope, kind: str, id: str) -> StoredObject | None:
+        """Return an object."""
+        ...
+
+    async def remove_object(self, scope: Scope, kind: str, id: str) -> bool:
+        """Forget an object, body and all; false where there is none."""
+        ...
+
+    async def objects(
+        self,
+        connection: str,
+        kind: str,
+        owner: PartyId | None = None,
+        *,
+        changed_from: datetime | None = None,
+        changed_to: datetime | None = None,
+        offset: int = 0,
+        limit: int = 100,
+    ) -> list[StoredObject]:
+        """Return a page of the objects of one kind, in the order in which they first came.
+
+        An object that is replaced keeps its place; one that is removed and comes again is the newest.
+
+        Args:
+            connection: The connection over which they came.
+            kind: Which kind of them.
+            owner: Only this party's; None: every party's.
+            changed_from: Only those with a `last_updated`, and not before this moment.
+            changed_to: Only those with a `last_updated`, and before this moment.
+            offset: How many to skip.
+            limit: How many to return at most.
+
+        Raises:
+            ValueError: a moment without a time zone, or a negative number.
+        """
+        ...
+
+    async def count_objects(
+        self,
+        connection: str,
+        kind: str,
+        owner: PartyId | None = None,
+        *,
+        changed_from: datetime | None = None,
+        changed_to: datetime | None = None,
+    ) -> int:
+        """Return how many objects `objects` would return without a limit.
+
+        Raises:
+            ValueError: a moment without a time zone.
+        """
+        ...
+
+    async def watermark(self, connection: str, stream: str) -> Watermark | None:
+        """Return how far the pulls of a stream have come; None before the first."""
+        ...
+
+    async def save_watermark(self, connection: str, stream: str, watermark: Watermark) -> None:
+        """Keep how far the pulls of a stream have come.
+
+        Raises:
+            ValueError: a moment without a time zone.
+        """
+        ...
+
+    async def receipt(self, connection: str, key: str) -> Receipt | None:
+        """Return what was answered to a message of the partner."""
+        ...
+
+    async def save_receipt(self, connection: str, key: str, receipt: Receipt) -> None:
+        """Keep what was answered to a message of the partner, in the place of an earlier answer to it.
+
+        Raises:
+            ValueError: its moment has no time zone.
+        """
+        ...
+
+    async def forget_receipts(self, before: datetime) -> int:
+        """Forget the answers given before this moment, of all connections; return how many.
+
+        Raises:
+            ValueError: the moment has no time zone.
+        """
         ...

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from itertools import islice
 
 from attrs import evolve, fields
 
-from ..types import utc_now
-from ._rules import check_tokens, not_open, token_taken
-from .records import ConnectionRecord, InboundToken, LaneDepth, NewUpload, Upload, UploadState
+from ..types import PartyId, ci_key, utc_now
+from ._rules import check_moments, check_page, check_tokens, not_open, token_taken
+from .records import (
+    ConnectionRecord,
+    InboundToken,
+    LaneDepth,
+    NewUpload,
+    Receipt,
+    Scope,
+    StoredObject,
+    Upload,
+    UploadState,
+    Watermark,
+)
 
 
 class MemoryStore:
@@ -31,6 +43,9 @@ class MemoryStore:
         # Ordered: the head of a long queue is found at once, even after many were taken from its front.
         self._queues: dict[tuple[str, str], OrderedDict[int, None]] = {}
         self._parked: dict[int, None] = {}
+        self._objects: dict[tuple[str, str], dict[tuple[str, str], StoredObject]] = {}
+        self._watermarks: dict[tuple[str, str], Watermark] = {}
+        self._receipts: dict[tuple[str, str], Receipt] = {}
 
     async def open(self) -> None:
         """See `Store.open`."""
@@ -149,6 +164,105 @@ class MemoryStore:
             if queue or parked[connection, lane]
         ]
 
+    async def put_object(self, obj: StoredObject) -> None:
+        """See `Store.put_object`."""
+        self._require_open()
+        check_moments(obj.last_updated)
+        kept = self._objects.setdefault((obj.scope.connection, obj.kind), {})
+        kept[_key(obj.scope, obj.id)] = obj
+
+    async def object(self, scope: Scope, kind: str, id: str) -> StoredObject | None:
+        """See `Store.object`."""
+        self._require_open()
+        return self._objects.get((scope.connection, kind), {}).get(_key(scope, id))
+
+    async def remove_object(self, scope: Scope, kind: str, id: str) -> bool:
+        """See `Store.remove_object`."""
+        self._require_open()
+        return self._objects.get((scope.connection, kind), {}).pop(_key(scope, id), None) is not None
+
+    async def objects(
+        self,
+        connection: str,
+        kind: str,
+        owner: PartyId | None = None,
+        *,
+        changed_from: datetime | None = None,
+        changed_to: datetime | None = None,
+        offset: int = 0,
+        limit: int = 100,
+    ) -> list[StoredObject]:
+        """See `Store.objects`."""
+        self._require_open()
+        check_page(offset, limit)
+        check_moments(changed_from, changed_to)
+        return list(
+            islice(self._found(connection, kind, owner, changed_from, changed_to), offset, offset + limit)
+        )
+
+    async def count_objects(
+        self,
+        connection: str,
+        kind: str,
+        owner: PartyId | None = None,
+        *,
+        changed_from: datetime | None = None,
+        changed_to: datetime | None = None,
+    ) -> int:
+        """See `Store.count_objects`."""
+        self._require_open()
+        check_moments(changed_from, changed_to)
+        return sum(1 for _ in self._found(connection, kind, owner, changed_from, changed_to))
+
+    async def watermark(self, connection: str, stream: str) -> Watermark | None:
+        """See `Store.watermark`."""
+        self._require_open()
+        return self._watermarks.get((connection, stream))
+
+    async def save_watermark(self, connection: str, stream: str, watermark: Watermark) -> None:
+        """See `Store.save_watermark`."""
+        self._require_open()
+        check_moments(watermark.since, watermark.full)
+        self._watermarks[connection, stream] = watermark
+
+    async def receipt(self, connection: str, key: str) -> Receipt | None:
+        """See `Store.receipt`."""
+        self._require_open()
+        return self._receipts.get((connection, key))
+
+    async def save_receipt(self, connection: str, key: str, receipt: Receipt) -> None:
+        """See `Store.save_receipt`."""
+        self._require_open()
+        check_moments(receipt.at)
+        self._receipts[connection, key] = receipt
+
+    async def forget_receipts(self, before: datetime) -> int:
+        """See `Store.forget_receipts`."""
+        self._require_open()
+        check_moments(before)
+        kept = {place: receipt for place, receipt in self._receipts.items() if receipt.at >= before}
+        forgotten = len(self._receipts) - len(kept)
+        self._receipts = kept
+        return forgotten
+
+    def _found(
+        self,
+        connection: str,
+        kind: str,
+        owner: PartyId | None,
+        changed_from: datetime | None,
+        changed_to: datetime | None,
+    ) -> Iterator[StoredObject]:
+        for obj in self._objects.get((connection, kind), {}).values():
+            changed = obj.last_updated
+            if owner is not None and obj.scope.owner != owner:
+                continue
+            if changed_from is not None and (changed is None or changed < changed_from):
+                continue
+            if changed_to is not None and (changed is None or changed >= changed_to):
+                continue
+            yield obj
+
     def _require_open(self) -> None:
         if not self._is_open:
             raise not_open()
@@ -164,3 +278,7 @@ class MemoryStore:
         if upload is not None:
             self._queues[upload.connection, upload.lane].pop(seq, None)
             self._parked.pop(seq, None)
+
+
+def _key(scope: Scope, id: str) -> tuple[str, str]:
+    return scope.owner.key, ci_key(id)

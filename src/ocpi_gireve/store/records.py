@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from attrs import field, frozen
 
-from ..types import PartnerEndpoint, PartnerRole, PartyId, Secret
+from ..types import PartnerEndpoint, PartnerRole, PartyId, Role, Secret
 
 
 class ConnectionState(StrEnum):
@@ -21,6 +21,14 @@ class ConnectionState(StrEnum):
     """Credentials were deleted by either side; uploads are kept for the next registration."""
 
 
+@frozen
+class Approval:
+    """A party, in a role, that a partner may present and speak for; None stands for any."""
+
+    party: PartyId | None
+    role: Role | None
+
+
 @frozen(kw_only=True)
 class ConnectionRecord:
     """One partner platform, as it has to survive a restart.
@@ -28,23 +36,34 @@ class ConnectionRecord:
     Attributes:
         id: Our name for it, chosen when it is created; it never changes.
         profile: The name of the partner's profile.
+        party: Our party that the connection is for; None: all of ours.
+        role: The role of ours that it is for; None: all of ours. In 2.1.1 each party of ours registers for
+            each of its roles.
         origins: The origins (``https://host:port``) that this partner's URLs may have.
+        approved: The parties that it may present; None: those that it presents first.
+        requires: The interfaces that it must serve, as ``2.2.1/cdrs/RECEIVER``.
         versions_url: The partner's versions endpoint; None until it is known.
         version: The OCPI version agreed on; None before a registration.
         roles: The roles the partner presented.
         endpoints: What the partner serves in that version.
         outbound_token: The token that we present to the partner.
+        previous_token: The one before, while the partner may know no other; only beside a present one.
     """
 
     id: str
     profile: str
+    party: PartyId | None = None
+    role: Role | None = None
     origins: tuple[str, ...] = ()
+    approved: tuple[Approval, ...] | None = None
+    requires: tuple[str, ...] = ()
     state: ConnectionState = ConnectionState.NEW
     versions_url: str | None = None
     version: str | None = None
     roles: tuple[PartnerRole, ...] = ()
     endpoints: tuple[PartnerEndpoint, ...] = ()
     outbound_token: Secret | None = None
+    previous_token: Secret | None = None
 
 
 class TokenKind(StrEnum):
@@ -140,3 +159,68 @@ class LaneDepth:
     parked: int
     oldest: datetime | None
     """When the oldest queued upload was accepted."""
+
+
+@frozen
+class Scope:
+    """Whose objects, received over which connection. No object is read or written without one.
+
+    Attributes:
+        connection: The id of the connection.
+        owner: The party that the objects belong to; its ASCII case says nothing.
+    """
+
+    connection: str
+    owner: PartyId
+
+
+@frozen(kw_only=True)
+class StoredObject:
+    """One object that a partner sent, as it is kept. Its body, and a token's id, are personal data.
+
+    Attributes:
+        scope: Whose it is.
+        kind: ``location``, ``tariff``, ``token``, ...: the caller's word, compared as it is written.
+        id: What names it among the owner's objects of its kind; its ASCII case says nothing. Where OCPI needs
+            several values, as for tokens, the caller joins them.
+        version: The OCPI version in which the body is written.
+        last_updated: The object's own; None where it has none.
+        body: The encoded object.
+        digest: The caller's digest of the content, by which it knows a repetition.
+    """
+
+    scope: Scope
+    kind: str
+    id: str = field(repr=False)
+    version: str
+    last_updated: datetime | None
+    body: bytes = field(repr=False)
+    digest: bytes = field(repr=False)
+
+
+@frozen(kw_only=True)
+class Watermark:
+    """How far pulls of one listing have come.
+
+    Attributes:
+        since: From when on the next pull has to ask for changes (``date_from``); the partner's clock.
+        full: When the last pull of everything began, which alone tells what has disappeared; our clock.
+    """
+
+    since: datetime
+    full: datetime | None = None
+
+
+@frozen(kw_only=True)
+class Receipt:
+    """What we answered to a message, to answer its repetition alike.
+
+    Attributes:
+        digest: The caller's digest of the message.
+        answer: The answer, as the caller encodes it.
+        at: When it was answered.
+    """
+
+    digest: bytes = field(repr=False)
+    answer: bytes = field(repr=False)
+    at: datetime

@@ -7,133 +7,73 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import StoreError
 from ..types import PartnerEndpoint, PartnerRole, PartyId, Role, Secret, utc_now
-from ._rules import check_tokens, not_open, other_loop, token_taken
-from ._writer import Schema, Writer
-from .cipher import Cipher, PlaintextCipher
+from . import _kept
+from ._rows import to_text, unreadable
+from ._rules import check_moments, check_page, check_tokens, not_open, other_loop, token_taken
+from ._schema import SCHEMA
+from ._writer import Writer
+from .cipher import Cipher, FernetCipher, KeyFile, PlaintextCipher
 from .records import (
+    Approval,
     ConnectionRecord,
     ConnectionState,
     InboundToken,
     LaneDepth,
     NewUpload,
+    Receipt,
+    Scope,
+    StoredObject,
     TokenKind,
     Upload,
     UploadState,
+    Watermark,
 )
 
 T = TypeVar("T")
 
-# Written for SQLite 3.24 and later, so without STRICT tables and RETURNING.
-# A migration, once released, is never edited.
-_MIGRATIONS = (
-    (
-        """
-        CREATE TABLE connection (
-            number INTEGER PRIMARY KEY,
-            id TEXT NOT NULL UNIQUE,
-            profile TEXT NOT NULL,
-            origins TEXT NOT NULL,
-            state TEXT NOT NULL,
-            versions_url TEXT,
-            version TEXT,
-            roles TEXT NOT NULL,
-            endpoints TEXT NOT NULL,
-            outbound_token BLOB,
-            outbound_token_encrypted INTEGER NOT NULL
-        )
-        """,
-        """
-        CREATE TABLE token (
-            number INTEGER PRIMARY KEY,
-            digest BLOB NOT NULL UNIQUE CHECK (typeof(digest) = 'blob' AND length(digest) = 32),
-            connection TEXT NOT NULL REFERENCES connection (id),
-            kind TEXT NOT NULL,
-            used INTEGER NOT NULL,
-            expires TEXT
-        )
-        """,
-        "CREATE INDEX token_by_connection ON token (connection)",
-        # The counts are kept by triggers: counting a million uploads for a status would take too long.
-        """
-        CREATE TABLE lane (
-            id INTEGER PRIMARY KEY,
-            connection TEXT NOT NULL,
-            name TEXT NOT NULL,
-            queued INTEGER NOT NULL DEFAULT 0,
-            parked INTEGER NOT NULL DEFAULT 0,
-            UNIQUE (connection, name)
-        )
-        """,
-        # AUTOINCREMENT: the number of a deleted upload is not given to another one.
-        """
-        CREATE TABLE upload (
-            seq INTEGER PRIMARY KEY AUTOINCREMENT,
-            lane INTEGER NOT NULL REFERENCES lane (id),
-            state TEXT NOT NULL CHECK (state IN ('QUEUED', 'PARKED')),
-            created TEXT NOT NULL,
-            attempts INTEGER NOT NULL DEFAULT 0,
-            reason TEXT NOT NULL DEFAULT '',
-            operation TEXT NOT NULL,
-            path TEXT NOT NULL,
-            sender_country TEXT NOT NULL,
-            sender_party TEXT NOT NULL,
-            receiver_country TEXT,
-            receiver_party TEXT,
-            correlation_id TEXT NOT NULL,
-            subject TEXT NOT NULL,
-            body BLOB NOT NULL
-        )
-        """,
-        # Both end in seq, which is the rowid.
-        "CREATE INDEX upload_queued ON upload (lane) WHERE state = 'QUEUED'",
-        "CREATE INDEX upload_parked ON upload (lane) WHERE state = 'PARKED'",
-        """
-        CREATE TRIGGER upload_added AFTER INSERT ON upload BEGIN
-            UPDATE lane SET queued = queued + (new.state = 'QUEUED'), parked = parked + (new.state = 'PARKED')
-            WHERE id = new.lane;
-        END
-        """,
-        """
-        CREATE TRIGGER upload_moved AFTER UPDATE OF state ON upload BEGIN
-            UPDATE lane SET queued = queued + (new.state = 'QUEUED') - (old.state = 'QUEUED'),
-                            parked = parked + (new.state = 'PARKED') - (old.state = 'PARKED')
-            WHERE id = new.lane;
-        END
-        """,
-        """
-        CREATE TRIGGER upload_deleted AFTER DELETE ON upload BEGIN
-            UPDATE lane SET queued = queued - (old.state = 'QUEUED'), parked = parked - (old.state = 'PARKED')
-            WHERE id = old.lane;
-        END
-        """,
-    ),
-)
-
-SCHEMA = Schema(application_id=int.from_bytes(b"OCPI", "big"), migrations=_MIGRATIONS)
-
 _SAVE_CONNECTION = """
-INSERT INTO connection (id, profile, origins, state, versions_url, version, roles, endpoints,
-                        outbound_token, outbound_token_encrypted)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO connection (id, profile, party_country, party_id, role, origins, approved, requires, state,
+                        versions_url, version, roles, endpoints, outbound_token, outbound_token_encrypted)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
-    profile = excluded.profile, origins = excluded.origins, state = excluded.state,
+    profile = excluded.profile, party_country = excluded.party_country, party_id = excluded.party_id,
+    role = excluded.role, origins = excluded.origins, approved = excluded.approved,
+    requires = excluded.requires, state = excluded.state,
     versions_url = excluded.versions_url, version = excluded.version, roles = excluded.roles,
     endpoints = excluded.endpoints, outbound_token = excluded.outbound_token,
     outbound_token_encrypted = excluded.outbound_token_encrypted
 """
 
 _CONNECTIONS = """
-SELECT id, profile, origins, state, versions_url, version, roles, endpoints,
-       outbound_token, outbound_token_encrypted
+SELECT id, profile, party_country, party_id, role, origins, approved, requires, state,
+       versions_url, version, roles, endpoints, outbound_token, outbound_token_encrypted
 FROM connection
 """
+
+_OUTBOUND_TOKENS = """
+SELECT id, outbound_token, outbound_token_encrypted FROM connection
+WHERE outbound_token IS NOT NULL ORDER BY number
+"""
+
+_ENCRYPT = "UPDATE connection SET outbound_token = ?, outbound_token_encrypted = 1 WHERE id = ?"
+
+_FORGET = """
+UPDATE connection SET outbound_token = NULL, outbound_token_encrypted = 0,
+    state = CASE state WHEN 'REGISTERED' THEN 'UNREGISTERED' ELSE state END
+WHERE outbound_token IS NOT NULL
+"""
+
+_REMEDY = (
+    "Restore its key from where you keep it. If it is lost, forget_outbound_tokens() keeps everything else, "
+    "and the partners have to be registered again."
+)
 
 _SAVE_TOKEN = "INSERT INTO token (digest, connection, kind, used, expires) VALUES (?, ?, ?, ?, ?)"  # noqa: S105 - SQL
 
@@ -175,11 +115,14 @@ FROM lane WHERE queued > 0 OR parked > 0 ORDER BY connection, name
 class SqliteStore:
     """A `Store` in one file, which one process uses from one event loop at a time.
 
-    Beside the file stands its lock, ``<name>.lock``. Neither may lie on a network file system.
+    Beside the file stand its lock, ``<name>.lock``, and, unless another cipher is given, its key,
+    ``<name>.key``. None of them may lie on a network file system.
 
     Attributes:
         path: The database file; created where it is missing, and readable for its owner alone.
-        cipher: Encrypts our outbound tokens. Without one they stand in the file as they are.
+        cipher: Encrypts our outbound tokens: by default with the key in the file beside the database, which
+            is created with it. What stands there in plain text, or was encrypted with an older key of a
+            `FernetCipher` or `KeyFile`, is encrypted anew when the store is opened.
         now: Tells when an upload is accepted; with a time zone.
 
     Raises:
@@ -196,7 +139,8 @@ class SqliteStore:
         if os.fspath(path) in {"", ":memory:"}:
             raise ValueError("expected the path of a file; MemoryStore is the store without one")
         self.path = Path(path)
-        self.cipher: Cipher = PlaintextCipher() if cipher is None else cipher
+        # Beside the file itself: whatever name it is opened by, it has one key.
+        self.cipher: Cipher = KeyFile(f"{os.path.realpath(self.path)}.key") if cipher is None else cipher
         self.now = now
         self._writer: Writer | None = None
 
@@ -205,7 +149,8 @@ class SqliteStore:
         if self._writer is not None and (self._writer.closing or self._writer.loop.is_closed()):
             await self.close()
         if self._writer is None:
-            self._writer = Writer(self.path, SCHEMA, asyncio.get_running_loop())
+            prepare = partial(_prepare_tokens, self.cipher)
+            self._writer = Writer(self.path, SCHEMA, asyncio.get_running_loop(), prepare)
         writer = self._writer
         if writer.loop is not asyncio.get_running_loop():
             raise other_loop()
@@ -227,6 +172,27 @@ class SqliteStore:
             # Unless this caller was cancelled before the end, or another one has opened the store again.
             if writer.ended and self._writer is writer:
                 self._writer = None
+
+    async def forget_outbound_tokens(self) -> list[str]:
+        """Forget the tokens that we present, because their key is lost; the store must be closed.
+
+        Their connections become UNREGISTERED: each needs a new registration. Everything else stays, uploads
+        included.
+
+        Returns:
+            The ids of these connections.
+
+        Raises:
+            StoreError: the store is open, or its database cannot be opened.
+        """
+        if self._writer is not None:
+            raise StoreError("the store is open; close it first")
+        writer = Writer(self.path, SCHEMA, asyncio.get_running_loop())
+        try:
+            await writer.opened()
+            return await writer.do(_forget_outbound_tokens)
+        finally:
+            await writer.close()
 
     async def save_connection(self, record: ConnectionRecord, tokens: Sequence[InboundToken]) -> None:
         """See `Store.save_connection`."""
@@ -253,7 +219,7 @@ class SqliteStore:
 
     async def add_upload(self, upload: NewUpload) -> int:
         """See `Store.add_upload`."""
-        return await self._do(partial(_add_upload, upload, _moment(self.now())))
+        return await self._do(partial(_add_upload, upload, to_text(self.now())))
 
     async def head(self, connection: str, lane: str) -> Upload | None:
         """See `Store.head`."""
@@ -288,6 +254,73 @@ class SqliteStore:
         """See `Store.lanes`."""
         return await self._do(_lanes)
 
+    async def put_object(self, obj: StoredObject) -> None:
+        """See `Store.put_object`."""
+        check_moments(obj.last_updated)
+        await self._do(partial(_kept.put_object, obj))
+
+    async def object(self, scope: Scope, kind: str, id: str) -> StoredObject | None:
+        """See `Store.object`."""
+        return await self._do(partial(_kept.find_object, scope, kind, id))
+
+    async def remove_object(self, scope: Scope, kind: str, id: str) -> bool:
+        """See `Store.remove_object`."""
+        return await self._do(partial(_kept.remove_object, scope, kind, id))
+
+    async def objects(
+        self,
+        connection: str,
+        kind: str,
+        owner: PartyId | None = None,
+        *,
+        changed_from: datetime | None = None,
+        changed_to: datetime | None = None,
+        offset: int = 0,
+        limit: int = 100,
+    ) -> list[StoredObject]:
+        """See `Store.objects`."""
+        check_page(offset, limit)
+        check_moments(changed_from, changed_to)
+        wanted = _kept.wanted(connection, kind, owner, changed_from, changed_to)
+        return await self._do(partial(_kept.list_objects, wanted, offset, limit))
+
+    async def count_objects(
+        self,
+        connection: str,
+        kind: str,
+        owner: PartyId | None = None,
+        *,
+        changed_from: datetime | None = None,
+        changed_to: datetime | None = None,
+    ) -> int:
+        """See `Store.count_objects`."""
+        check_moments(changed_from, changed_to)
+        wanted = _kept.wanted(connection, kind, owner, changed_from, changed_to)
+        return await self._do(partial(_kept.count_objects, wanted))
+
+    async def watermark(self, connection: str, stream: str) -> Watermark | None:
+        """See `Store.watermark`."""
+        return await self._do(partial(_kept.find_watermark, connection, stream))
+
+    async def save_watermark(self, connection: str, stream: str, watermark: Watermark) -> None:
+        """See `Store.save_watermark`."""
+        check_moments(watermark.since, watermark.full)
+        await self._do(partial(_kept.save_watermark, connection, stream, watermark))
+
+    async def receipt(self, connection: str, key: str) -> Receipt | None:
+        """See `Store.receipt`."""
+        return await self._do(partial(_kept.find_receipt, connection, key))
+
+    async def save_receipt(self, connection: str, key: str, receipt: Receipt) -> None:
+        """See `Store.save_receipt`."""
+        check_moments(receipt.at)
+        await self._do(partial(_kept.save_receipt, connection, key, receipt))
+
+    async def forget_receipts(self, before: datetime) -> int:
+        """See `Store.forget_receipts`."""
+        check_moments(before)
+        return await self._do(partial(_kept.forget_receipts, before))
+
     async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         if self._writer is None:
             raise not_open()
@@ -296,14 +329,6 @@ class SqliteStore:
     async def _change(self, statement: str, *values: str | int) -> bool:
         """Run one statement; tell whether it found what it is about."""
         return await self._do(lambda connection: connection.execute(statement, values).rowcount > 0)
-
-
-def _moment(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat()
-
-
-def _unreadable(kind: str) -> StoreError:
-    return StoreError(f"the database is damaged: it holds {kind} that cannot be read")
 
 
 def _save_connection(
@@ -319,13 +344,18 @@ def _save_connection(
         (
             record.id,
             record.profile,
+            None if record.party is None else record.party.country_code,
+            None if record.party is None else record.party.party_id,
+            record.role,
             json.dumps(record.origins),
+            None if record.approved is None else json.dumps([_approval(one) for one in record.approved]),
+            json.dumps(record.requires),
             record.state.value,
             record.versions_url,
             record.version,
             json.dumps([(r.role, r.party.country_code, r.party.party_id, r.name) for r in record.roles]),
             json.dumps([(endpoint.module, endpoint.role, endpoint.url) for endpoint in record.endpoints]),
-            None if secret is None else cipher.encrypt(secret.reveal().encode()),
+            None if secret is None else cipher.encrypt(_together(secret, record.previous_token).encode()),
             not isinstance(cipher, PlaintextCipher),
         ),
     )
@@ -338,7 +368,7 @@ def _save_connection(
                 token.connection,
                 token.kind.value,
                 token.used,
-                None if token.expires is None else _moment(token.expires),
+                None if token.expires is None else to_text(token.expires),
             )
             for token in tokens
         ],
@@ -352,36 +382,87 @@ def _connections(
 
 
 def _connection(row: tuple[Any, ...], cipher: Cipher) -> ConnectionRecord:
-    name, profile, origins, state, versions_url, version, roles, endpoints, token, encrypted = row
+    name, profile, country, party_id, role, origins, approved, requires, state, *rest = row
+    versions_url, version, roles, endpoints, token, encrypted = rest
     try:
+        outbound = None if token is None else _outbound_token(name, token, bool(encrypted), cipher)
+        present, previous = (None, None) if outbound is None else json.loads(outbound.reveal())
         return ConnectionRecord(
             id=name,
             profile=profile,
+            party=None if country is None else PartyId(country, party_id),
+            role=None if role is None else Role(role),
             origins=tuple(json.loads(origins)),
+            approved=None if approved is None else tuple(_approved(*one) for one in json.loads(approved)),
+            requires=tuple(json.loads(requires)),
             state=ConnectionState(state),
             versions_url=versions_url,
             version=version,
             roles=tuple(
-                PartnerRole(Role(role), PartyId(country, party), business)
-                for role, country, party, business in json.loads(roles)
+                PartnerRole(Role(market), PartyId(*party), business)
+                for market, *party, business in json.loads(roles)
             ),
             endpoints=tuple(PartnerEndpoint(*endpoint) for endpoint in json.loads(endpoints)),
-            outbound_token=None if token is None else _outbound_token(token, bool(encrypted), cipher),
+            outbound_token=None if present is None else Secret(present),
+            previous_token=None if previous is None else Secret(previous),
         )
     except (ValueError, TypeError):
-        raise _unreadable("a connection") from None  # the causes quote what they could not read
+        raise unreadable("a connection") from None  # the causes quote what they could not read
 
 
-def _outbound_token(stored: bytes, encrypted: bool, cipher: Cipher) -> Secret:
+def _approval(one: Approval) -> tuple[str | None, str | None, str | None]:
+    party = one.party
+    return (None, None, one.role) if party is None else (party.country_code, party.party_id, one.role)
+
+
+def _approved(country: str | None, party: str | None, role: str | None) -> Approval:
+    known = None if country is None or party is None else PartyId(country, party)
+    return Approval(known, None if role is None else Role(role))
+
+
+def _together(token: Secret, previous: Secret | None) -> str:
+    """Write both outbound tokens as one text, so that they are encrypted, and forgotten, together."""
+    return json.dumps([token.reveal(), None if previous is None else previous.reveal()])
+
+
+def _outbound_token(name: str, stored: bytes, encrypted: bool, cipher: Cipher) -> Secret:
     if not encrypted:
-        return Secret(stored.decode())  # from before there was a cipher
+        return Secret(stored.decode())
     if isinstance(cipher, PlaintextCipher):
-        raise StoreError("the outbound tokens are encrypted, and the store was opened without a cipher")
+        raise StoreError("the outbound tokens are encrypted: PlaintextCipher() cannot read them")
     try:
         plain = cipher.decrypt(stored)
     except Exception as error:
-        raise StoreError("the outbound tokens cannot be decrypted; is it the cipher of then?") from error
+        raise StoreError(
+            f"{name}: its outbound token cannot be decrypted by this cipher. {_REMEDY}"
+        ) from error
     return Secret(plain.decode())
+
+
+def _prepare_tokens(cipher: Cipher, db: sqlite3.Connection) -> None:
+    """Make sure that every outbound token can be read, and stands there as it would be written today."""
+    rows = db.execute(_OUTBOUND_TOKENS).fetchall()
+    if isinstance(cipher, KeyFile):
+        needed = any(encrypted for *_, encrypted in rows)
+        if needed and not cipher.path.exists():
+            raise StoreError(
+                f"{cipher.path}: the key is missing with which outbound tokens are encrypted. {_REMEDY}"
+            )
+        cipher.load(create=not needed)
+    for name, stored, encrypted in rows:
+        try:
+            token = _outbound_token(name, stored, bool(encrypted), cipher)
+        except (ValueError, TypeError, AttributeError):
+            raise unreadable("an outbound token") from None
+        outdated = isinstance(cipher, FernetCipher | KeyFile) and encrypted and not cipher.is_current(stored)
+        if outdated or (not encrypted and not isinstance(cipher, PlaintextCipher)):
+            db.execute(_ENCRYPT, (cipher.encrypt(token.reveal().encode()), name))
+
+
+def _forget_outbound_tokens(db: sqlite3.Connection) -> list[str]:
+    names: list[str] = [name for name, *_ in db.execute(_OUTBOUND_TOKENS)]
+    db.execute(_FORGET)
+    return names
 
 
 def _tokens(rest: str, value: str | bytes, db: sqlite3.Connection) -> list[InboundToken]:
@@ -397,7 +478,7 @@ def _tokens(rest: str, value: str | bytes, db: sqlite3.Connection) -> list[Inbou
             for digest, connection, kind, used, expires in db.execute(f"{_TOKENS} {rest}", (value,))
         ]
     except (ValueError, TypeError):
-        raise _unreadable("a token") from None
+        raise unreadable("a token") from None
 
 
 def _add_upload(upload: NewUpload, created: str, db: sqlite3.Connection) -> int:
@@ -457,7 +538,7 @@ def _upload(row: tuple[Any, ...]) -> Upload:
             body=body,
         )
     except (ValueError, TypeError):
-        raise _unreadable("an upload") from None
+        raise unreadable("an upload") from None
 
 
 def _lanes(db: sqlite3.Connection) -> list[LaneDepth]:
@@ -473,4 +554,4 @@ def _lanes(db: sqlite3.Connection) -> list[LaneDepth]:
             for connection, lane, queued, parked, oldest in db.execute(_LANES)
         ]
     except (ValueError, TypeError):
-        raise _unreadable("a lane") from None
+        raise unreadable("a lane") from None
