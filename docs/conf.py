@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import posixpath
 import re
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -15,10 +16,10 @@ from ocpi_gireve import __version__
 from ocpi_gireve import errors as errors_module
 from ocpi_gireve._model import FieldSpec, Model, field_specs, gireve_values_of
 from ocpi_gireve.errors import OcpiError, StatusError
+from ocpi_gireve.gireve.use_cases import NOT_IMPLEMENTED, Direction, use_cases_of
 from ocpi_gireve.interface import Interface, Operation, operations
-from ocpi_gireve.simulator.use_cases import use_case_of
-from ocpi_gireve.types import OcpiEnum
-from ocpi_gireve.v221 import DIALECT
+from ocpi_gireve.platform import DIALECTS
+from ocpi_gireve.types import OcpiEnum, Role
 
 project = "ocpi-gireve"
 author = "The ocpi-gireve contributors"
@@ -62,14 +63,17 @@ def code(text: str) -> str:
     return f"`{text}`" if text else ""
 
 
-def operation_tables() -> Iterator[str]:
-    """Every operation, by interface."""
-    for interface in (DIALECT.versions, DIALECT.credentials, *DIALECT.interfaces):
-        yield f"## {interface.__name__}"
+def operation_tables(version: str) -> Iterator[str]:
+    """Every operation of a version, by interface."""
+    (dialect,) = (one for one in DIALECTS if one.version == version)
+    for interface in (dialect.versions, dialect.credentials, *dialect.interfaces):
+        yield f"### {interface.__name__}"
         yield inspect.getdoc(interface) or ""
         role = f", role `{interface.role}`" if interface.role else ""
-        yield f"Module `{interface.module}`{role}."
-        lines = table("Method", "HTTP", "Path", "Body", "Answer", "What it does", "GIREVE's use case")
+        callers = "anybody" if len(interface.callers) == len(Role) else ", ".join(sorted(interface.callers))
+        headers = "" if interface.routed or not interface.functional else "; its messages name no parties"
+        yield f"Module `{interface.module}`{role}. Called by: {callers}{headers}."
+        lines = table("Method", "HTTP", "Path", "Body", "Answer", "What it does", "GIREVE")
         lines += [operation_row(operation) for operation in operations(interface)]
         yield "\n".join(lines)
 
@@ -78,9 +82,10 @@ def operation_row(operation: Operation) -> str:
     """One operation."""
     path = "handed out by the partner" if operation.at_link else code(operation.path)
     if operation.query_fields:
-        query = "&".join(f"{name}=" for name in operation.query_fields)
+        required = operation.required_query
+        query = "&".join(f"{name}=" if name in required else f"[{name}=]" for name in operation.query_fields)
         path += f" {code('?' + query)}"
-    body = model_link(operation.body)
+    body = " or ".join(map(model_link, operation.bodies))
     if operation.is_patch:
         body = f"some fields of {body}"
     elif operation.body_optional:
@@ -90,7 +95,6 @@ def operation_row(operation: Operation) -> str:
         answer = f"page of {answer}"
     elif operation.lists:
         answer = f"list of {answer}"
-    use_case = use_case_of(operation.id)
     return row(
         code(operation.name),
         operation.http_method,
@@ -98,8 +102,18 @@ def operation_row(operation: Operation) -> str:
         body,
         answer,
         operation.summary,
-        "" if use_case == operation.id else use_case,
+        at_gireve(operation),
     )
+
+
+def at_gireve(operation: Operation) -> str:
+    """The use cases of an operation, by direction, and whether a guide says that IOP does not have it."""
+    found: list[str] = []
+    for direction in Direction:
+        names = dict.fromkeys(case.name for case in use_cases_of(operation, direction))
+        found += [f"{direction}: {', '.join(names)}"] if names else []
+    missing = operation in NOT_IMPLEMENTED
+    return "; ".join([*found, *(["**not implemented**"] if missing else [])])
 
 
 def public_name(cls: type[object]) -> str:
@@ -117,8 +131,8 @@ def model_link(cls: type[object] | None) -> str:
     return f"{{py:class}}`{cls.__name__} <{public_name(cls)}>`"
 
 
-def chapter(place: str) -> Iterator[str]:
-    """The classes of a chapter, such as ``v221.tokens``."""
+def chapter(place: str, page: str) -> Iterator[str]:
+    """The classes of a chapter, such as ``v221.tokens``, for a page such as ``reference/models/tokens``."""
     module = import_module(f"ocpi_gireve.{place}")
     described = ModuleAnalyzer.for_module(module.__name__).find_attr_docs()
 
@@ -145,7 +159,8 @@ def chapter(place: str) -> Iterator[str]:
         yield from (described_class(cls, reference_rows(cls)) for cls in references)
     offered = [cls.__name__ for cls in classes if issubclass(cls, Interface)]
     if offered:
-        yield f"Interfaces: {', '.join(map(code, offered))}; see [operations](../operations.md)."
+        there = posixpath.relpath("reference/operations.md", posixpath.dirname(page))
+        yield f"Interfaces: {', '.join(map(code, offered))}; see [operations]({there})."
 
 
 def described_class(cls: type[object], rows: list[str]) -> str:
@@ -214,12 +229,16 @@ STATUS = re.compile(r"(HTTP )?\d\w{2,3}: ")
 MARK = re.compile(r"^<!-- (operations|errors|chapter) ?([\w.]*) -->$", re.MULTILINE)
 
 
-def fill_in(_app: Sphinx, _page: str, source: list[str]) -> None:
+def fill_in(_app: Sphinx, page: str, source: list[str]) -> None:
     """Replace the comments of a page by what they name."""
 
     def filled(mark: re.Match[str]) -> str:
-        parts = {"operations": operation_tables, "errors": error_table}.get(mark[1])
-        return "\n\n".join(chapter(mark[2]) if parts is None else parts())
+        parts: dict[str, Callable[[], Iterator[str]]] = {
+            "operations": lambda: operation_tables(mark[2]),
+            "errors": error_table,
+            "chapter": lambda: chapter(mark[2], page),
+        }
+        return "\n\n".join(parts[mark[1]]())
 
     source[0] = MARK.sub(filled, source[0])
 

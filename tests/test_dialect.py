@@ -7,9 +7,10 @@ from abc import abstractmethod
 import pytest
 from attrs import evolve
 
-from ocpi_gireve import Context, platform, v221
+from ocpi_gireve import Context, Role, platform, v211, v221
 from ocpi_gireve.interface import Interface, get, operation_of
 from ocpi_gireve.types import PartnerEndpoint
+from ocpi_gireve.v211.dialect import DIALECT as V211
 from tests.support import EmspLocations, a_pair
 
 
@@ -88,4 +89,19 @@ def test_endpoints() -> None:
     paths = [v221.DIALECT.endpoint_path(one) for one in v221.DIALECT.interfaces]
     assert "2.2.1/sender/locations" in paths
     assert len(set(paths)) == len(paths)
-    assert v221.DIALECT.endpoint_path(v221.CredentialsInterface) == "2.2.1/credentials"
+    assert not v221.DIALECT.per_role
+    for role in (None, Role.CPO):
+        assert v221.DIALECT.endpoint_path(v221.CredentialsInterface, role) == "2.2.1/credentials"
+        assert v221.DIALECT.details_path(role) == "2.2.1"
+        assert v221.DIALECT.versions_path(role) == "versions"
+
+
+def test_endpoints_of_each_role() -> None:
+    """In 2.1.1 each role has its details, its credentials and its list of versions."""
+    assert V211.per_role
+    for role, root in ((Role.CPO, "cpo"), (Role.EMSP, "emsp")):
+        assert V211.details_path(role) == f"{root}/2.1.1"
+        assert V211.endpoint_path(V211.credentials, role) == f"{root}/2.1.1/credentials"
+        assert V211.versions_path(role) == f"{root}/versions"
+    assert V211.endpoint_path(v211.LocationsCpo) == "cpo/2.1.1/locations"
+    assert V211.endpoint_path(v211.GireveTokens) == V211.endpoint_path(v211.TokensEmsp) == "emsp/2.1.1/tokens"

@@ -10,12 +10,13 @@ from inspect import Parameter, Signature
 from typing import Any, TypeAlias, cast
 
 import pytest
-from attrs import frozen
+from attrs import field, frozen
 
-from ocpi_gireve import Context, Link, Page, PageQuery, Patch, v221
+from ocpi_gireve import Context, Link, Page, PageQuery, Patch, Role, v221
 from ocpi_gireve.interface import (
     AT_LINK,
     Interface,
+    also,
     delete,
     get,
     listing,
@@ -56,6 +57,18 @@ class Defaulted:
     tariff_id: str = "T1"
 
 
+@frozen
+class TwiceNamed:
+    tariff_id: str
+    kind: str = "a"
+    type: str = field(default="b", metadata=also("kind"))
+
+
+@frozen
+class NamedInPath:
+    tariff_id: str = field(metadata=also("id"))
+
+
 class Plain:
     tariff_id: str
 
@@ -65,7 +78,7 @@ class Tariffs(Interface):
 
     module, role = "tariffs", "RECEIVER"
 
-    @listing()
+    @listing(requires=("date_from",))
     @abstractmethod
     async def list_tariffs(self, ctx: Context, query: PageQuery) -> Page[v221.Tariff]:
         """Return one page of the tariffs.
@@ -90,12 +103,12 @@ class Tariffs(Interface):
 
     @delete("{country_code}/{party_id}/{tariff_id}")
     @abstractmethod
-    async def delete_tariff(self, ctx: Context, ref: TariffRef) -> None:
-        """Delete the tariff."""
+    async def delete_tariff(self, ctx: Context, ref: TariffRef) -> v221.DisplayText:
+        """Delete the tariff, and say what that means."""
 
     @post("")
     @abstractmethod
-    async def post_tariff(self, ctx: Context, tariff: v221.Tariff | None = None) -> Link:
+    async def post_tariff(self, ctx: Context, tariff: v221.Tariff | v221.Price | None = None) -> Link:
         """Take a tariff."""
 
     @get(AT_LINK)
@@ -116,9 +129,31 @@ def test_operation_says_what_its_declaration_says() -> None:
     assert operation_of(Tariffs.list_tariffs).paginated
     assert operation_of(Tariffs.list_tariffs).summary == "Return one page of the tariffs."
     assert operation_of(Tariffs.patch_tariff).is_patch
-    assert operation_of(Tariffs.post_tariff).body_optional
+    post_tariff = operation_of(Tariffs.post_tariff)
+    assert post_tariff.body_optional
+    assert (post_tariff.bodies, post_tariff.body) == ((v221.Tariff, v221.Price), v221.Tariff)
+    delete_tariff = operation_of(Tariffs.delete_tariff)
+    assert (delete_tariff.bodies, delete_tariff.body) == ((), None)
+    assert delete_tariff.answer is v221.DisplayText
     assert operation_of(Tariffs.get_posted).at_link
     assert operation_of(Tariffs.get_posted).query_fields == ()
+
+
+def test_required_part_of_a_query() -> None:
+    """What has no default in a query is required, and what the declaration of a listing says."""
+    active = v221.ChargingProfilesReceiver.get_active_charging_profile
+    assert operation_of(active).required_query == ("duration", "response_url")
+    assert operation_of(Tariffs.list_tariffs).required_query == ("date_from",)
+    assert operation_of(Tariffs.put_tariff).required_query == ()
+    assert operation_of(Tariffs.get_posted).required_query == ()
+
+
+def test_interface_is_for_everybody_unless_it_says_otherwise() -> None:
+    """An interface that does not name its callers may be called by any role, with routing headers."""
+    assert (Tariffs.callers, Tariffs.routed, Tariffs.functional) == (frozenset(Role), True, True)
+    assert v221.TariffsReceiver.callers == {Role.CPO}
+    assert not v221.HubClientInfoReceiver.routed
+    assert not v221.CredentialsInterface.routed
 
 
 def test_operations_come_in_the_order_of_their_declaration() -> None:
@@ -199,7 +234,20 @@ def declare(decorator: object, *methods: Method, **attributes: object) -> type[I
         (listing(), method(Page[str], query=PageQuery), "expected a Page of models as the answer"),
         (get(WHOLE), method(list[str], ref=TariffRef), "expected a list of models as the answer"),
         (post(""), method(body=str), "expected a model as the body"),
-        (post(""), method(body=v221.Tariff | v221.CDR), "expected a model as the body"),
+        (post(""), method(body=v221.Tariff | str), "expected a model as the body, or a union of models"),
+        (post(""), method(body=v221.Tariff | Patch[v221.Tariff]), "and nowhere else"),
+        (
+            patch(WHOLE),
+            method(type(None), ref=TariffRef, changes=Patch[v221.Tariff] | Patch[v221.CDR]),
+            "expected a Patch[...] of one model",
+        ),
+        (get("{tariff_id}"), method(ref=TwiceNamed), "TwiceNamed.type: expected other names of the query"),
+        (get("{tariff_id}"), method(ref=NamedInPath), "NamedInPath.tariff_id: expected other names"),
+        (
+            listing(requires=("since",)),
+            method(Page[v221.Tariff], query=PageQuery),
+            "requires ['since'], not a field of the query",
+        ),
         (post(""), method(), "expected 1 arguments besides ctx, found 0"),
         (get(WHOLE), method(ref=TariffRef, body=v221.Tariff), "expected 1 arguments besides ctx, found 2"),
         (get(WHOLE), method(ctx=TariffRef), "expected ctx: Context as the first argument"),

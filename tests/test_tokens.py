@@ -29,9 +29,10 @@ tokens = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size
 def read(header: str, encoding: TokenEncoding) -> list[str]:
     """The tokens that one header may stand for; none where it is refused."""
     try:
-        return [token.reveal() for token in presented_tokens([header], encoding)]
+        found = presented_tokens([header])
     except Unauthorized:
         return []
+    return [found[one].reveal() for one in (BASE64, RAW) if one in found and encoding in (one, AUTO)]
 
 
 def test_minted_token() -> None:
@@ -110,8 +111,8 @@ def test_raw(token: str) -> None:
     assert read(f"Token {token}", RAW) == [token]
 
 
-def test_auto_tries_base64_first() -> None:
-    """Where the version is not known, the header stands for the decoded text, then for itself."""
+def test_auto() -> None:
+    """Where the version is not known, the header may stand for the decoded text and for itself."""
     assert read("Token ZXhhbXBsZS10b2tlbg==", AUTO) == ["example-token", "ZXhhbXBsZS10b2tlbg=="]
     assert read("Token example-token", AUTO) == ["example-token"]
 
@@ -120,7 +121,7 @@ def test_auto_tries_base64_first() -> None:
 def test_exactly_one_header(headers: list[str]) -> None:
     """No header, and several, are refused: a proxy might have read another one than we."""
     with pytest.raises(Unauthorized, match="expected one header"):
-        presented_tokens(headers, AUTO)
+        presented_tokens(headers)
 
 
 @pytest.mark.parametrize("text", ["", "a b", "abc\n", "é", "x" * 65])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, cast
@@ -11,7 +12,7 @@ import attrs
 import pytest
 from multidict import CIMultiDict
 
-from ocpi_gireve import Link, Page, PageQuery, Patch, v221
+from ocpi_gireve import Link, Page, PageQuery, Patch, v211, v221
 from ocpi_gireve._model import Model
 from ocpi_gireve._wire import (
     bind,
@@ -51,6 +52,12 @@ POST_CDR = operation_of(v221.CdrsReceiver.post_cdr)
 GET_CDR = operation_of(v221.CdrsReceiver.get_cdr)
 POST_RESULT = operation_of(v221.CommandsSender.post_result)
 START_SESSION = operation_of(v221.CommandsReceiver.start_session)
+LIST_SESSIONS = operation_of(v221.SessionsSender.list_sessions)
+ACTIVE_PROFILE = operation_of(v221.ChargingProfilesReceiver.get_active_charging_profile)
+CLEAR_PROFILE = operation_of(v221.ChargingProfilesReceiver.delete_charging_profile)
+POST_PROFILE_RESULT = operation_of(v221.ChargingProfilesSender.post_profile_result)
+PREFERENCES = operation_of(v221.SessionsSender.put_charging_preferences)
+GIREVE_TOKEN = operation_of(v211.GireveTokens.get_token)
 LIST_VERSIONS = operation_of(v221.VersionsInterface.get_versions)
 REF = v221.LocationRef("FR", "CPO", "LOC1")
 EXCHANGE = Exchange("put_location", "gireve", "r1", 200)
@@ -76,6 +83,11 @@ def test_bind_as_python_does() -> None:
         (PUT_LOCATION, (REF, an_evse()), "expected a Location, not EVSE"),
         (PUT_LOCATION, (REF, None), "expected a Location, not NoneType"),
         (PATCH_EVSE, (v221.EvseRef("FR", "CPO", "L", "E"), an_evse()), "expected a Patch, not EVSE"),
+        (
+            POST_PROFILE_RESULT,
+            (Link("https://example.com/x"), an_evse()),
+            "expected a ChargingProfileResult or ClearProfileResult or ActiveChargingProfileResult, not EVSE",
+        ),
         (
             PATCH_EVSE,
             (v221.EvseRef("FR", "CPO", "L", "E"), Patch(v221.Location, {})),
@@ -147,6 +159,74 @@ def test_query_beside_a_path() -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["type", "token_type", "tokenType"])
+def test_other_names_in_a_query(name: str) -> None:
+    """A parameter is read under each name that it has in the texts, and written under its own."""
+    ref = v211.OwnTokenRef("01020304", v211.TokenType.OTHER)
+    assert decode_target(GIREVE_TOKEN, {"token_uid": "01020304"}, f"{name}=OTHER", "") == ref
+    assert path_and_query(GIREVE_TOKEN, ref) == "/01020304?type=OTHER"
+    with pytest.raises(InvalidParameters, match=r"\?type: expected it once"):
+        decode_target(GIREVE_TOKEN, {"token_uid": "01020304"}, f"type=RFID&{name}=OTHER", "")
+    with pytest.raises(InvalidParameters, match=r"\?type: expected it once"):
+        decode_target(GIREVE_TOKEN, {"token_uid": "01020304"}, f"{name}=OTHER&tokenType=RFID", "")
+
+
+def test_other_names_are_of_their_operation_alone() -> None:
+    """Where an operation knows a parameter under one name only, another is nobody's business."""
+    assert decode_target(AUTHORIZE, {"token_uid": "T"}, "tokenType=OTHER", "") == v221.OwnTokenRef("T")
+
+
+def test_query_of_texts_and_numbers() -> None:
+    """Texts and numbers of a query travel beside the path, whatever characters the texts have."""
+    ref = v221.ActiveProfileRef("S/1", 3600, "https://emsp.example.com/r?a=1&b=2#é")
+    path = "/S%2F1?duration=3600&response_url=https:%2F%2Femsp.example.com%2Fr%3Fa%3D1%26b%3D2%23%C3%A9"
+    assert path_and_query(ACTIVE_PROFILE, ref) == path
+    assert decode_target(ACTIVE_PROFILE, {"session_id": "S%2F1"}, path.partition("?")[2], "") == ref
+
+
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ("response_url=https://example.com/r", "?duration: expected a value"),
+        ("duration=60", "?response_url: expected a value"),
+        ("duration=60&response_url=", "?response_url: expected a value"),
+        ("duration=60&response_url=https://e.com/%0D%0AX:1", "?response_url: expected printable characters"),
+        (f"duration=60&response_url=https://e.com/{'x' * 250}", "?response_url: expected at most 255 char"),
+        ("duration=-60&response_url=https://example.com/r", "?duration: expected a non-negative integer"),
+    ],
+)
+def test_query_that_breaks_its_rule(query: str, problem: str) -> None:
+    """What a query must have is asked for, and a text in it keeps the rule of its type."""
+    with pytest.raises(InvalidParameters, match=re.escape(problem)) as refused:
+        decode_target(ACTIVE_PROFILE, {"session_id": "S1"}, query, "")
+    assert [found.pointer for found in refused.value.problems] == [problem.partition(":")[0]]
+
+
+@pytest.mark.parametrize(
+    ("operation", "target", "words"),
+    [
+        (CLEAR_PROFILE, v221.ClearProfileRef("S1", ""), "response_url: expected a value"),
+        (CLEAR_PROFILE, v221.ClearProfileRef("S1", "x" * 256), "response_url: expected at most 255"),
+        (CLEAR_PROFILE, v221.ClearProfileRef("S1", "a\nb"), "response_url: expected printable"),
+        (ACTIVE_PROFILE, v221.ActiveProfileRef("S1", -1, "https://e.com"), "duration: expected no negative"),
+        (LIST_LOCATIONS, PageQuery(offset=-1), "offset: expected no negative"),
+        (LIST_SESSIONS, PageQuery(), "date_from: expected a value"),
+    ],
+)
+def test_query_that_is_not_sent(operation: Operation, target: object, words: str) -> None:
+    """A query of ours that breaks a rule, or lacks what it must have, does not leave."""
+    with pytest.raises(ValueError, match=rf"{re.escape(operation.id)}: {words}"):
+        path_and_query(operation, target)
+
+
+def test_query_that_a_listing_requires() -> None:
+    """Sessions are not listed from the beginning of time: the query says from when on."""
+    with pytest.raises(InvalidParameters, match=r"\?date_from: expected a value") as refused:
+        decode_target(LIST_SESSIONS, {}, "offset=50", "")
+    assert refused.value.http_status == 200
+    assert decode_target(LIST_SESSIONS, {}, "date_from=2026-11-01T12:00:00Z", "") == PageQuery(date_from=NOW)
+
+
 @pytest.mark.parametrize("plus", ["+", "%2B", " ", "%20"])
 def test_dates_in_queries_are_read_leniently(plus: str) -> None:
     """A date may have an offset, whose plus sign may have become a blank on its way, or no zone at all."""
@@ -183,12 +263,13 @@ def test_wrong_queries(query: str, pointer: str) -> None:
 
 
 def test_harmless_queries() -> None:
-    """A huge limit is a wish, an empty interval matches nothing, a repetition says nothing new."""
+    """A huge limit is a wish, an empty interval is empty, a repetition says nothing, others nothing to us."""
     wish = "limit=999999999999&offset=999999999999999999&limit=999999999999"
     assert decode_target(LIST_LOCATIONS, {}, wish, "") == PageQuery(
         limit=999999999999, offset=999999999999999999
     )
     decode_target(LIST_LOCATIONS, {}, "date_from=2026-11-01T00:00:00Z&date_to=2026-11-01T00:00:00Z", "")
+    assert decode_target(LIST_LOCATIONS, {}, "x=1&y=2&x=3&offset=1", "") == PageQuery(offset=1)
 
 
 def test_links() -> None:
@@ -228,6 +309,30 @@ def test_body_that_is_not_the_object() -> None:
         "/evses/0/connectors/0/max_voltage",
         "/publish",
     ]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({"result": "ACCEPTED"}, v221.ChargingProfileResult),
+        ({"result": "UNKNOWN", "session": 1}, v221.ChargingProfileResult),
+        ({"result": "ACCEPTED", "profile": None}, v221.ActiveChargingProfileResult),
+        ({}, None),
+        ([], None),
+        ({"result": "ACCEPTED", "profile": 5}, None),
+        ("ACCEPTED", None),
+    ],
+)
+def test_one_body_of_several(body: object, kind: type[Model] | None) -> None:
+    """Of several classes a body is the first that has all it holds; what nobody knows decides nothing."""
+    data = json.dumps(body).encode()
+    if kind is None:
+        with pytest.raises(InvalidParameters):
+            decode_body(POST_PROFILE_RESULT, data)
+    else:
+        assert type(decode_body(POST_PROFILE_RESULT, data)) is kind
+    with pytest.raises(MalformedMessage):
+        decode_body(POST_PROFILE_RESULT, data + b"}")
 
 
 @pytest.mark.parametrize("body", [b"", b"  ", b"null", b"\n"])
@@ -305,6 +410,20 @@ def test_results() -> None:
     assert versions == [v221.Version(version=v221.VersionNumber.V2_2_1, url="https://x")]
     assert decode_result(PUT_LOCATION, answer({"anything": 1}), EXCHANGE) is None
     assert decode_result(POST_CDR, answer(Location="https://x/1"), EXCHANGE) == Link("https://x/1")
+    response = v221.ChargingProfileResponse(result=v221.ChargingProfileResponseType.TOO_OFTEN, timeout=0)
+    assert decode_result(CLEAR_PROFILE, answer(plain(response)), EXCHANGE) == response
+
+
+def test_value_alone_as_the_answer() -> None:
+    """An answer may be a bare value of an enum, one that is not known yet included."""
+    for text in ("DEPARTURE_REQUIRED", "X_NEW"):
+        value = decode_result(PREFERENCES, answer(text), EXCHANGE)
+        assert value == v221.ChargingPreferencesResponse(text)
+        assert type(value) is v221.ChargingPreferencesResponse
+    wrongs: list[object] = [{}, "", None, ["ACCEPTED"]]
+    for wrong in wrongs:
+        with pytest.raises(BadAnswer, match="answered something else than expected"):
+            decode_result(PREFERENCES, answer(wrong), EXCHANGE)
 
 
 def test_page_with_headers() -> None:
@@ -380,7 +499,9 @@ def test_subject_names_the_object() -> None:
     assert subject(operation_of(v221.CredentialsInterface.get_credentials), None, None) == ""
 
 
-@pytest.mark.parametrize("operation", v221.DIALECT.all_operations(), ids=str)
+@pytest.mark.parametrize(
+    "operation", [*v211.DIALECT.all_operations(), *v221.DIALECT.all_operations()], ids=str
+)
 def test_references_hide_what_is_personal(operation: Operation) -> None:
     """A reference keeps a token's uid out of its repr, and so out of subjects and logs."""
     if operation.target in (None, Link):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any, cast, get_args, get_type_hints
 from urllib.parse import parse_qsl, quote, unquote, urlencode
@@ -33,7 +35,7 @@ from .errors import (
     Problem,
     status_error,
 )
-from .interface import Operation
+from .interface import Operation, also_named
 from .pagination import Link, Page, Rejected, next_link
 from .patch import Patch
 from .transport import HttpResponse
@@ -42,6 +44,10 @@ from .types import OcpiEnum, PartyId, format_datetime
 JSON_TYPE = "application/json"
 
 _MAX_PARAMETERS = 100
+
+_PLAIN = re.compile(r"[A-Za-z0-9*_~-][A-Za-z0-9._*~-]*", re.ASCII)
+"""A part of a path that stands for itself, as most ids do."""
+_ANY = String()
 
 # --- arguments -> request ------------------------------------------------------------------------------
 
@@ -59,13 +65,14 @@ def bind(
     values: list[object] = list(bound.args[2:])
     target: object = values.pop(0) if operation.target is not None else None
     body: object = values.pop(0) if operation.body is not None else None
-    wanted: type[Any] | None = Patch if operation.is_patch else operation.body
+    wanted: tuple[type[Any], ...] = (Patch,) if operation.is_patch else operation.bodies
     if operation.target is not None and not isinstance(target, operation.target):
         raise TypeError(
             f"{operation.id}: expected a {operation.target.__name__}, not {type(target).__name__}"
         )
-    if wanted is not None and not (isinstance(body, wanted) or (body is None and operation.body_optional)):
-        raise TypeError(f"{operation.id}: expected a {wanted.__name__}, not {type(body).__name__}")
+    if wanted and not (isinstance(body, wanted) or (body is None and operation.body_optional)):
+        names = " or ".join(kind.__name__ for kind in wanted)
+        raise TypeError(f"{operation.id}: expected a {names}, not {type(body).__name__}")
     if operation.is_patch and cast("Patch[Model]", body).model is not operation.body:
         raise TypeError(f"{operation.id}: expected a Patch of {cast('Any', operation.body).__name__}")
     return target, body
@@ -109,7 +116,8 @@ def path_and_query(operation: Operation, target: object) -> str:
     """Return what follows the module's endpoint URL: empty, or path and query, percent-encoded.
 
     Raises:
-        ValueError: an id cannot stand in a path: it is empty, ``.`` or ``..``, or holds control characters.
+        ValueError: an id cannot stand in a path: it is empty, ``.`` or ``..``, or holds control characters;
+            or a part of the query is missing that the operation requires, or breaks its rule.
     """
     if operation.at_link or operation.target is None:
         return f"/{operation.path}" if operation.path and not operation.at_link else ""
@@ -121,10 +129,16 @@ def path_and_query(operation: Operation, target: object) -> str:
             raise ValueError(f"{operation.id}: {name}: {problem}")
         path = path.replace(f"{{{name}}}", quote(segment, safe=""))
     pairs: list[tuple[str, str]] = []
+    readers = _readers_of(operation.target)
     for name in operation.query_fields:
         value = getattr(target, name)
+        if value is None and name in operation.requires:
+            raise ValueError(f"{operation.id}: {name}: expected a value")
+        wrong = readers[name].problem(value)
+        if wrong:
+            raise ValueError(f"{operation.id}: {name}: {wrong[1]}")
         # Offset 0 goes without saying; an enum's default is said, for partners that have another.
-        if value is not None and not (value == 0 and value == _readers_of(operation.target)[name].default):
+        if value is not None and not (value == 0 and value == readers[name].default):
             pairs.append((name, _text(value)))
     query = urlencode(pairs, safe=":", quote_via=quote)
     return (f"/{path}" if path else "") + (f"?{query}" if query else "")
@@ -134,7 +148,7 @@ def segment_problem(segment: str) -> str | None:
     """Say why a text cannot be part of a path, if it cannot: clients and proxies would walk or cut there."""
     if segment in ("", ".", ".."):
         return "expected an id that can stand in a URL, not an empty one or dots"
-    problem = text_problem(segment, String())
+    problem = text_problem(segment, _ANY)
     return problem[1] if problem else None
 
 
@@ -182,14 +196,24 @@ def encode_body(body: object) -> bytes:
 
 @frozen
 class _Reader:
-    """How the text of one field of a target is read."""
+    """How the text of one field of a target is read, and what rule it keeps."""
 
     read: Callable[[str], Any]
     default: object
+    rule: String
+    also: tuple[str, ...]
 
     @property
     def required(self) -> bool:
         return self.default is attrs.NOTHING
+
+    def problem(self, value: object) -> tuple[str, str] | None:
+        """Return code and message of what is wrong with a value for a query, if anything is."""
+        if self.read is str and isinstance(value, str):
+            return text_problem(value, self.rule) if value else ("missing", "expected a value")
+        if self.read is _whole and isinstance(value, int) and value < 0:
+            return "range", "expected no negative number"
+        return None
 
 
 _readers: dict[type[Any], dict[str, _Reader]] = {}
@@ -215,12 +239,20 @@ def _readers_of(target: type[Any] | None) -> dict[str, _Reader]:
         return {}
     found = _readers.get(target)
     if found is None:
-        hints = get_type_hints(target)
+        hints, whole = get_type_hints(target), get_type_hints(target, include_extras=True)
         found = {}
         for attribute in attrs.fields(target):
             hint = hints[attribute.name]
             kinds = [kind for kind in (get_args(hint) or (hint,)) if kind is not type(None)]
-            found[attribute.name] = _Reader(_PARSERS.get(kinds[0], kinds[0]), attribute.default)
+            rules = [
+                one for one in getattr(whole[attribute.name], "__metadata__", ()) if isinstance(one, String)
+            ]
+            found[attribute.name] = _Reader(
+                _PARSERS.get(kinds[0], kinds[0]),
+                attribute.default,
+                (rules or [String()])[0],
+                also_named(attribute),
+            )
         _readers[target] = found
     return found
 
@@ -243,12 +275,12 @@ def decode_target(operation: Operation, segments: Mapping[str, str], query: str,
         return None
     if operation.target is Link:
         return Link("/".join(_unquoted(segment, "the URL") for segment in rest.split("/")) if rest else "")
-    given, problems = _parameters(query, operation.query_fields)
+    readers = _readers_of(operation.target)
+    given, problems = _parameters(query, operation.query_fields, readers)
     for name, segment in segments.items():
-        given[name] = _unquoted(segment, f"{{{name}}}")
+        given[name] = segment if _PLAIN.fullmatch(segment) else _unquoted(segment, f"{{{name}}}")
     values: dict[str, Any] = {}
-    for name, reader in _readers_of(operation.target).items():
-        place = f"{{{name}}}" if name in segments else f"?{name}"
+    for name, reader in readers.items():
         text = given.get(name)
         if text is not None:
             try:
@@ -256,9 +288,12 @@ def decode_target(operation: Operation, segments: Mapping[str, str], query: str,
             except ValueError as wrong:
                 # What an enum says repeats the value.
                 words = str(wrong) if reader.read in (_whole, _moment) else "expected a value"
-                problems.append(Problem(place, "type", words))
-        elif reader.required:
-            problems.append(Problem(place, "missing", "expected a value"))
+                problems.append(Problem(_place(name, segments), "type", words))
+            else:
+                broken = None if name in segments else reader.problem(values[name])
+                problems += [Problem(f"?{name}", *broken)] if broken else []
+        elif reader.required or name in operation.requires:
+            problems.append(Problem(_place(name, segments), "missing", "expected a value"))
     if operation.paginated:
         problems += _query_problems(values)
     if problems:
@@ -266,16 +301,26 @@ def decode_target(operation: Operation, segments: Mapping[str, str], query: str,
     return operation.target(**values)
 
 
-def _parameters(query: str, wanted: Sequence[str]) -> tuple[dict[str, str], list[Problem]]:
+def _place(name: str, segments: Mapping[str, str]) -> str:
+    return f"{{{name}}}" if name in segments else f"?{name}"
+
+
+def _parameters(
+    query: str, wanted: Sequence[str], readers: Mapping[str, _Reader]
+) -> tuple[dict[str, str], list[Problem]]:
     """Return the parameters that a query gives and an operation knows; others are nobody's business."""
+    if not query:
+        return {}, []
+    known = {also: name for name in wanted for also in (name, *readers[name].also)}
     try:
-        pairs = parse_qsl(query, errors="strict", max_num_fields=_MAX_PARAMETERS) if query else []
+        pairs = parse_qsl(query, errors="strict", max_num_fields=_MAX_PARAMETERS)
     except ValueError:  # too many, or no UTF-8
         return {}, [Problem("?", "type", "expected a query of a few parameters in UTF-8")]
     given: dict[str, str] = {}
     problems: list[Problem] = []
-    for name, text in pairs:
-        if name in wanted and given.setdefault(name, text) != text:
+    for said, text in pairs:
+        name = known.get(said)
+        if name is not None and given.setdefault(name, text) != text:
             problems.append(Problem(f"?{name}", "duplicate", "expected it once"))
     return given, problems
 
@@ -307,7 +352,9 @@ def _unquoted(segment: str, place: str) -> str:
     return text
 
 
-def decode_body(operation: Operation, body: bytes, patch_requires: Collection[str] = ()) -> object:
+def decode_body(
+    operation: Operation, body: bytes, patch_requires: AbstractSet[str] = frozenset[str]()
+) -> object:
     """Read a request's body.
 
     Args:
@@ -324,19 +371,36 @@ def decode_body(operation: Operation, body: bytes, patch_requires: Collection[st
     try:
         if operation.is_patch:
             return _decode_patch(operation, body, patch_requires)
-        return decode(body, operation.body)
+        return decode(body, _alternative(operation, body))
     except DecodeError as wrong:
         if wrong.malformed:
             raise MalformedMessage(problems=wrong.problems) from None
         raise InvalidParameters(problems=wrong.problems) from None
 
 
-def _decode_patch(operation: Operation, body: bytes, patch_requires: Collection[str]) -> Patch[Model]:
+def _alternative(operation: Operation, body: bytes) -> type[Model]:
+    """Return the class of a body: of several the first that has every property given that any of them has.
+
+    Raises:
+        DecodeError: there are several, and it is not acceptable JSON.
+    """
+    first: type[Model] = operation.bodies[0]
+    if len(operation.bodies) == 1:
+        return first
+    value = parse_json(body, first.__name__)
+    if not isinstance(value, dict):
+        return first
+    known = {kind: {spec.name for spec in field_specs(kind)} for kind in operation.bodies}
+    given = set[str]().union(*known.values()) & value.keys()
+    return next((kind for kind, names in known.items() if given <= names), first)
+
+
+def _decode_patch(operation: Operation, body: bytes, patch_requires: AbstractSet[str]) -> Patch[Model]:
     model = cast("type[Model]", operation.body)
     value = parse_json(body, f"Patch[{model.__name__}]")
     if not isinstance(value, dict):
         raise DecodeError(model.__name__, [Problem("", "type", "expected an object")])
-    known = {spec.name for spec in field_specs(model)}
+    known = _names_of(model)
     changes: dict[str, object] = {}
     problems: list[Problem] = []
     for name, item in value.items():
@@ -353,11 +417,23 @@ def _decode_patch(operation: Operation, body: bytes, patch_requires: Collection[
     received = Patch.received(
         model, changes, {name: item for name, item in value.items() if name not in known}
     )
+    if not problems and changes.keys() >= patch_requires:
+        return received
     named = {problem.pointer for problem in problems}
     problems += [one for one in missing_in_patch(received, patch_requires) if one.pointer not in named]
     if problems:
         raise DecodeError(model.__name__, problems)
     return received
+
+
+_names: dict[type[Model], frozenset[str]] = {}
+
+
+def _names_of(model: type[Model]) -> frozenset[str]:
+    found = _names.get(model)
+    if found is None:
+        found = _names[model] = frozenset(spec.name for spec in field_specs(model))
+    return found
 
 
 # --- response -> result --------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import re
 from abc import ABC
 from collections.abc import Callable, Coroutine, Iterator
 from datetime import datetime
+from functools import cached_property
 from types import NoneType, UnionType
 from typing import (
     Any,
@@ -20,6 +21,7 @@ from typing import (
     TypeAlias,
     TypeVar,
     Union,
+    cast,
     get_args,
     get_origin,
     get_type_hints,
@@ -32,7 +34,7 @@ from ._model import Model
 from .context import Context
 from .pagination import Link, Page, PageQuery
 from .patch import Patch
-from .types import OcpiEnum
+from .types import OcpiEnum, Role
 
 HttpMethod: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -40,12 +42,13 @@ Reads = TypeVar("Reads", bound=Callable[..., Coroutine[Any, Any, Any]])
 Lists = TypeVar("Lists", bound=Callable[[Any, Context, PageQuery], Coroutine[Any, Any, Page[Any]]])
 Writes = TypeVar("Writes", bound=Callable[..., Coroutine[Any, Any, Any]])
 Patches = TypeVar("Patches", bound=Callable[[Any, Context, Any, Patch[Any]], Coroutine[Any, Any, None]])
-Deletes = TypeVar("Deletes", bound=Callable[..., Coroutine[Any, Any, None]])
+Deletes = TypeVar("Deletes", bound=Callable[..., Coroutine[Any, Any, Any]])
 
 AT_LINK = "@"
 """The path of an operation whose URL the partner hands out: its target is a `Link`."""
 
 _DECLARED, _OPERATION = "__ocpi_http__", "__ocpi_operation__"
+_ALSO = "ocpi_gireve.also"
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _SEGMENT = re.compile(r"\{\w+\}|[A-Za-z0-9._~-]+", re.ASCII)
 
@@ -61,12 +64,15 @@ class Operation:
         path: Below the module's endpoint, with ``{field}`` of the target; `AT_LINK` where the partner gives
             the URL.
         target: The class that names the object: a reference, `PageQuery`, `Link`; None where there is none.
-        body: The class of the body, or of the objects that a `Patch` changes; None where there is none.
+        bodies: The classes that the body may have, or that of the objects that a `Patch` changes; empty where
+            there is none. Of several, a body is the first whose fields hold every property given that any of
+            them knows.
         is_patch: Whether the body is a `Patch` of that class.
         body_optional: Whether the body may be left out.
         answer: The class of the answer, or of the listed objects; None where there is none.
         lists: Whether the answer is a plain list of that class.
         paginated: Whether the answer is a page of a listing.
+        requires: The fields of the query that must be said although the target has a default for them.
         summary: The first line of the method's docstring.
         signature: The method's own signature, ``self`` and ``ctx`` included.
     """
@@ -76,12 +82,13 @@ class Operation:
     http_method: HttpMethod
     path: str
     target: type[Any] | None
-    body: type[Any] | None
+    bodies: tuple[type[Any], ...]
     is_patch: bool
     body_optional: bool
     answer: type[Any] | None
     lists: bool
     paginated: bool
+    requires: tuple[str, ...]
     summary: str
     signature: inspect.Signature
 
@@ -89,6 +96,11 @@ class Operation:
     def id(self) -> str:
         """A name that is unique within a version: ``LocationsReceiver.put_location``."""
         return f"{self.interface.__name__}.{self.name}"
+
+    @property
+    def body(self) -> type[Any] | None:
+        """The class of the body, the first where there are several; None where there is none."""
+        return self.bodies[0] if self.bodies else None
 
     @property
     def module(self) -> str:
@@ -105,18 +117,30 @@ class Operation:
         """Whether the partner hands out the URL."""
         return self.path == AT_LINK
 
-    @property
+    @cached_property
     def path_fields(self) -> tuple[str, ...]:
         """The fields of the target that stand in the path, in order."""
         return tuple(_PLACEHOLDER.findall(self.path))
 
-    @property
+    @cached_property
     def query_fields(self) -> tuple[str, ...]:
         """The fields of the target that go into the query."""
         if self.target is None or self.target is Link:
             return ()
         in_path = set(self.path_fields)
         return tuple(a.name for a in attrs.fields(self.target) if a.name not in in_path)
+
+    @property
+    def required_query(self) -> tuple[str, ...]:
+        """The fields of the query that a request must have."""
+        if not self.query_fields:
+            return ()
+        fields = attrs.fields_dict(cast("type[Any]", self.target))
+        return tuple(
+            name
+            for name in self.query_fields
+            if name in self.requires or fields[name].default is attrs.NOTHING
+        )
 
     def __str__(self) -> str:
         return self.id
@@ -134,8 +158,31 @@ def operation_of(method: Callable[..., Any]) -> Operation:
     return found
 
 
-def _mark(method: object, http_method: HttpMethod, path: str) -> None:
-    setattr(method, _DECLARED, (http_method, path))
+def also(*names: str) -> dict[str, tuple[str, ...]]:
+    """Return metadata of a target's field: further names that a partner may give it in a query.
+
+    We write the field's own name.
+    """
+    return {_ALSO: names}
+
+
+def also_named(field: attrs.Attribute[Any]) -> tuple[str, ...]:
+    """Return the further names of a target's field in a query."""
+    names: tuple[str, ...] = field.metadata.get(_ALSO, ())
+    return names
+
+
+@frozen
+class _Declared:
+    """What a decorator says."""
+
+    http_method: HttpMethod
+    path: str
+    requires: tuple[str, ...] = ()
+
+
+def _mark(method: object, http_method: HttpMethod, path: str, requires: tuple[str, ...] = ()) -> None:
+    setattr(method, _DECLARED, _Declared(http_method, path, requires))
 
 
 def get(path: str) -> Callable[[Reads], Reads]:
@@ -148,11 +195,17 @@ def get(path: str) -> Callable[[Reads], Reads]:
     return declare
 
 
-def listing(path: str = "") -> Callable[[Lists], Lists]:
-    """Declare a paginated GET: ``(ctx, PageQuery) -> Page[object]``."""
+def listing(path: str = "", *, requires: tuple[str, ...] = ()) -> Callable[[Lists], Lists]:
+    """Declare a paginated GET: ``(ctx, PageQuery) -> Page[object]``.
+
+    Args:
+        path: Below the module's endpoint.
+        requires: The fields of the query that the specification requires here: a page is neither asked for
+            nor served without them.
+    """
 
     def declare(method: Lists) -> Lists:
-        _mark(method, "GET", path)
+        _mark(method, "GET", path, requires)
         return method
 
     return declare
@@ -189,7 +242,7 @@ def patch(path: str) -> Callable[[Patches], Patches]:
 
 
 def delete(path: str) -> Callable[[Deletes], Deletes]:
-    """Declare a DELETE: ``(ctx, target) -> None``, or ``(ctx) -> None`` where the path names no object."""
+    """Declare a DELETE: ``(ctx, target) -> None`` or an answer; ``(ctx)`` where the path names no object."""
 
     def declare(method: Deletes) -> Deletes:
         _mark(method, "DELETE", path)
@@ -206,6 +259,9 @@ class Interface(ABC):
         role: The side: ``SENDER`` and ``RECEIVER`` in 2.2.1, ``CPO`` and ``EMSP`` in 2.1.1.
         functional: Whether it is a functional module, with routing headers and behind a registration; false
             for versions and credentials.
+        routed: Whether its messages name parties in ``OCPI-to-*`` and ``OCPI-from-*``, in versions that have
+            these headers; false for what a hub tells of itself.
+        callers: The market roles that call it, as the specification sees the other side; a hub always may.
 
     Raises:
         TypeError: when a subclass declares an operation that contradicts itself; the text names the place.
@@ -214,18 +270,20 @@ class Interface(ABC):
     module: ClassVar[str]
     role: ClassVar[str]
     functional: ClassVar[bool] = True
+    routed: ClassVar[bool] = True
+    callers: ClassVar[frozenset[Role]] = frozenset(Role)
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         found: dict[tuple[str, str], Operation] = {}
         for name, method in list(vars(cls).items()):
-            http = getattr(method, _DECLARED, None)
-            if http is None:
+            declared = getattr(method, _DECLARED, None)
+            if not isinstance(declared, _Declared):
                 continue
             for attribute in ("module", "role"):
                 if not isinstance(getattr(cls, attribute, None), str):
                     raise TypeError(f"{cls.__name__}.{name}: expected the interface to have a {attribute}")
-            operation = _describe(cls, name, method, *http)
+            operation = _describe(cls, name, method, declared)
             setattr(method, _OPERATION, operation)
             # Versions and their details share the method and the lack of a path; a dialect tells them apart.
             place = operation.http_method, _PLACEHOLDER.sub("{}", operation.path)
@@ -247,7 +305,7 @@ def operations(interface: type[Interface]) -> Iterator[Operation]:
 
 
 def _describe(
-    interface: type[Interface], name: str, method: Callable[..., Any], http_method: HttpMethod, path: str
+    interface: type[Interface], name: str, method: Callable[..., Any], declared: _Declared
 ) -> Operation:
     """Read and check one declaration.
 
@@ -255,6 +313,7 @@ def _describe(
         TypeError: the declaration contradicts itself; the text says how.
     """
     where = f"{interface.__name__}.{name}"
+    http_method, path = declared.http_method, declared.path
     if not inspect.iscoroutinefunction(method):
         raise TypeError(f"{where}: expected an async method")
     if not getattr(method, "__isabstractmethod__", False):
@@ -262,8 +321,8 @@ def _describe(
     signature = inspect.signature(method)
     arguments, answer_hint = _annotations(where, method, signature)
     _check_path(where, path)
-    target, body, optional = _target_and_body(where, http_method, path, arguments)
-    is_patch = get_origin(body) is Patch
+    target, bodies, optional = _target_and_bodies(where, http_method, path, arguments)
+    is_patch = any(get_origin(body) is Patch for body in bodies)
     if (http_method == "PATCH") != is_patch:
         raise TypeError(f"{where}: expected a Patch[...] as the body of a PATCH, and nowhere else")
     answer, lists, paginated = _answer(where, http_method, answer_hint)
@@ -275,6 +334,7 @@ def _describe(
         )
     if target not in (None, Link):
         _check_target(where, path, target)
+    _check_requires(where, declared.requires)
     doc = inspect.getdoc(method) or ""
     return Operation(
         interface=interface,
@@ -282,12 +342,13 @@ def _describe(
         http_method=http_method,
         path=path,
         target=target,
-        body=get_args(body)[0] if is_patch else body,
+        bodies=tuple(get_args(body)[0] for body in bodies) if is_patch else bodies,
         is_patch=is_patch,
         body_optional=optional,
         answer=answer,
         lists=lists,
         paginated=paginated,
+        requires=declared.requires,
         summary=doc.partition("\n")[0],
         signature=signature,
     )
@@ -323,9 +384,10 @@ def _check_path(where: str, path: str) -> None:
         )
 
 
-def _target_and_body(
+def _target_and_bodies(
     where: str, http_method: HttpMethod, path: str, arguments: list[Any]
-) -> tuple[Any, Any, bool]:
+) -> tuple[Any, tuple[Any, ...], bool]:
+    """Return the target, the alternatives of the body, and whether it may be left out."""
     takes_body = http_method in ("POST", "PUT", "PATCH")
     takes_target = path == AT_LINK or "{" in path or (http_method == "GET" and bool(arguments))
     if len(arguments) != takes_body + takes_target:
@@ -333,17 +395,24 @@ def _target_and_body(
             f"{where}: expected {takes_body + takes_target} arguments besides ctx, found {len(arguments)}"
         )
     target = arguments[0] if takes_target else None
-    body = arguments[-1] if takes_body else None
-    optional = get_origin(body) in (Union, UnionType)
-    if optional:
-        kinds = [argument for argument in get_args(body) if argument is not NoneType]
-        body = kinds[0] if len(kinds) == 1 else None
-    changed = get_args(body) if get_origin(body) is Patch else (body,)
-    if takes_body and not (len(changed) == 1 and _is_model(changed[0])):
-        raise TypeError(f"{where}: expected a model as the body")
-    if optional and http_method == "PATCH":
-        raise TypeError(f"{where}: expected a body that is always there; a PATCH without one changes nothing")
-    return target, body, optional
+    if not takes_body:
+        return target, (), False
+    hint = arguments[-1]
+    given = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    bodies = tuple(kind for kind in given if kind is not NoneType)
+    optional = len(bodies) < len(given)
+    if http_method == "PATCH":
+        if optional:
+            raise TypeError(
+                f"{where}: expected a body that is always there; a PATCH without one changes nothing"
+            )
+        if len(bodies) > 1:
+            raise TypeError(f"{where}: expected a Patch[...] of one model as the body of a PATCH")
+    for body in bodies:
+        held = get_args(body) if get_origin(body) is Patch else (body,)
+        if len(held) != 1 or not _is_model(held[0]):
+            raise TypeError(f"{where}: expected a model as the body, or a union of models")
+    return target, bodies, optional
 
 
 def _check_target(where: str, path: str, target: object) -> None:
@@ -367,6 +436,17 @@ def _check_target(where: str, path: str, target: object) -> None:
             )
         if name in in_path and field.default is not attrs.NOTHING:
             raise TypeError(f"{where}: {target.__name__}.{name}: expected no default for a part of the path")
+        taken = sorted(set(also_named(field)) & set(fields))
+        if taken or (name in in_path and also_named(field)):
+            raise TypeError(
+                f"{where}: {target.__name__}.{name}: expected other names of the query's own, not {taken}"
+            )
+
+
+def _check_requires(where: str, requires: tuple[str, ...]) -> None:
+    unknown = sorted(set(requires) - {field.name for field in attrs.fields(PageQuery)})
+    if unknown:
+        raise TypeError(f"{where}: requires {unknown}, not a field of the query")
 
 
 def _answer(where: str, http_method: HttpMethod, hint: object) -> tuple[type[Any] | None, bool, bool]:

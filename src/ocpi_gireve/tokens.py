@@ -85,12 +85,11 @@ def _decoded(parameter: str) -> str | None:
     return text.decode() if text.isascii() and _TOKEN.fullmatch(text.decode()) else None
 
 
-def presented_tokens(headers: Sequence[str], encoding: TokenEncoding) -> list[Secret]:
-    """Read the Authorization header into the tokens that it may stand for, likeliest first.
+def presented_tokens(headers: Sequence[str]) -> dict[TokenEncoding, Secret]:
+    """Read the Authorization header into the token that it stands for in each encoding, where there is one.
 
     Args:
         headers: Every Authorization header of the request.
-        encoding: What the route expects.
 
     Raises:
         Unauthorized: there is not exactly one header, or it is not ``Token <value>``; the text does not say
@@ -100,12 +99,12 @@ def presented_tokens(headers: Sequence[str], encoding: TokenEncoding) -> list[Se
         found = _PARAMETER.fullmatch(headers[0])
         if found:
             parameter = found[1]
-            candidates: list[str | None] = []
-            if encoding is not TokenEncoding.RAW:
-                candidates.append(_decoded(parameter))
-            if encoding is not TokenEncoding.BASE64 and _TOKEN.fullmatch(parameter):
-                candidates.append(parameter)
-            tokens = [Secret(text) for text in candidates if text is not None]
+            tokens: dict[TokenEncoding, Secret] = {}
+            decoded = _decoded(parameter)
+            if decoded is not None:
+                tokens[TokenEncoding.BASE64] = Secret(decoded)
+            if _TOKEN.fullmatch(parameter):
+                tokens[TokenEncoding.RAW] = Secret(parameter)
             if tokens:
                 return tokens
     raise Unauthorized

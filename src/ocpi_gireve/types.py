@@ -9,7 +9,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NoReturn, Self, TypeAlias
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 Json: TypeAlias = "bool | int | Decimal | str | list[Json] | dict[str, Json] | None"
 """A JSON value as this library holds it: numbers with a fraction are `Decimal`, exactly as sent."""
@@ -32,6 +32,10 @@ def ci_equal(one: str, other: str) -> bool:
     return one == other or ci_key(one) == ci_key(other)
 
 
+def _party_key(party: PartyId) -> str:
+    return ci_key(f"{party.country_code}*{party.party_id}")
+
+
 @frozen(eq=False)
 class PartyId:
     """One party: its country code (ISO 3166-1 alpha-2) and its party id (ISO 15118), as in ``FR*CPO``.
@@ -41,6 +45,9 @@ class PartyId:
 
     country_code: str
     party_id: str
+    # Made once: every question whose something is compares it.
+    key: str = field(init=False, repr=False, default=Factory(_party_key, takes_self=True))
+    """The spelling under which parties are compared and stored."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -53,11 +60,6 @@ class PartyId:
         if len(compact) != 5 or not (compact.isascii() and compact.isalnum()):
             raise ValueError(f"expected a party such as FR*CPO, not {text!r}")
         return cls(compact[:2], compact[2:])
-
-    @property
-    def key(self) -> str:
-        """The spelling under which parties are compared and stored."""
-        return ci_key(f"{self.country_code}*{self.party_id}")
 
     def __str__(self) -> str:
         return f"{self.country_code}*{self.party_id}"

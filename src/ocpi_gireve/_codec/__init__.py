@@ -15,6 +15,7 @@ last of two equal names in silence.
 
 from __future__ import annotations
 
+from ._canonical import canonical
 from ._complete import field_from_json, from_json, parse_datetime
 from ._documents import Answer, decode, decode_answer, decode_items, decode_page
 from ._text import MAX_DEPTH, MAX_DIGITS, MAX_EXPONENT, dump_json, parse_json
@@ -25,6 +26,7 @@ __all__ = [
     "MAX_DIGITS",
     "MAX_EXPONENT",
     "Answer",
+    "canonical",
     "decode",
     "decode_answer",
     "decode_items",

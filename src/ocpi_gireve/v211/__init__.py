@@ -1,20 +1,33 @@
-"""OCPI 2.1.1: every object and enum of the specification under its own name; no behaviour."""
+"""OCPI 2.1.1: every object, enum and interface of the specification under its own name; no behaviour."""
 
 from __future__ import annotations
 
 from .._codec import decode, decode_page, encode
 from ..validation import validate
-from .cdrs import CDR, AuthMethod, CdrDimension, CdrDimensionType, ChargingPeriod, SignedData, SignedValue
+from .cdrs import (
+    CDR,
+    AuthMethod,
+    CdrDimension,
+    CdrDimensionType,
+    CdrsCpo,
+    CdrsEmsp,
+    ChargingPeriod,
+    SignedData,
+    SignedValue,
+)
 from .commands import (
     CommandResponse,
     CommandResponseType,
+    CommandsCpo,
+    CommandsEmsp,
     CommandType,
     ReserveNow,
     StartSession,
     StopSession,
     UnlockConnector,
 )
-from .credentials import Credentials
+from .credentials import Credentials, CredentialsInterface
+from .dialect import DIALECT
 from .locations import (
     EVSE,
     AdditionalGeoLocation,
@@ -22,12 +35,14 @@ from .locations import (
     Capability,
     Connector,
     ConnectorFormat,
+    ConnectorRef,
     ConnectorType,
     EnergyMix,
     EnergySource,
     EnergySourceCategory,
     EnvironmentalImpact,
     EnvironmentalImpactCategory,
+    EvseRef,
     ExceptionalPeriod,
     Facility,
     GeoLocation,
@@ -35,14 +50,20 @@ from .locations import (
     Image,
     ImageCategory,
     Location,
+    LocationRef,
+    LocationsCpo,
+    LocationsEmsp,
     LocationType,
+    OwnConnectorRef,
+    OwnEvseRef,
+    OwnLocationRef,
     ParkingRestriction,
     PowerType,
     RegularHours,
     Status,
     StatusSchedule,
 )
-from .sessions import Session, SessionStatus
+from .sessions import Session, SessionRef, SessionsCpo, SessionsEmsp, SessionStatus
 from .tariffs import (
     DayOfWeek,
     PriceComponent,
@@ -53,16 +74,40 @@ from .tariffs import (
     Tariff,
     TariffDimensionType,
     TariffElement,
+    TariffRef,
     TariffRestriction,
     TariffRestrictions,
+    TariffsCpo,
+    TariffsEmsp,
 )
-from .tokens import Allowed, AuthorizationInfo, LocationReferences, Token, TokenType, WhitelistType
+from .tokens import (
+    Allowed,
+    AuthorizationInfo,
+    GireveTokens,
+    LocationReferences,
+    OwnTokenRef,
+    Token,
+    TokenRef,
+    TokensCpo,
+    TokensEmsp,
+    TokenType,
+    WhitelistType,
+)
 from .transport import ResponseFormat
 from .types import DisplayText
-from .versions import Endpoint, ModuleID, Version, VersionDetails, VersionNumber
+from .versions import (
+    Endpoint,
+    InterfaceRole,
+    ModuleID,
+    Version,
+    VersionDetails,
+    VersionNumber,
+    VersionsInterface,
+)
 
 __all__ = [
     "CDR",
+    "DIALECT",
     "EVSE",
     "AdditionalGeoLocation",
     "Allowed",
@@ -72,14 +117,20 @@ __all__ = [
     "Capability",
     "CdrDimension",
     "CdrDimensionType",
+    "CdrsCpo",
+    "CdrsEmsp",
     "ChargingPeriod",
     "CommandResponse",
     "CommandResponseType",
     "CommandType",
+    "CommandsCpo",
+    "CommandsEmsp",
     "Connector",
     "ConnectorFormat",
+    "ConnectorRef",
     "ConnectorType",
     "Credentials",
+    "CredentialsInterface",
     "DayOfWeek",
     "DisplayText",
     "Endpoint",
@@ -88,16 +139,26 @@ __all__ = [
     "EnergySourceCategory",
     "EnvironmentalImpact",
     "EnvironmentalImpactCategory",
+    "EvseRef",
     "ExceptionalPeriod",
     "Facility",
     "GeoLocation",
+    "GireveTokens",
     "Hours",
     "Image",
     "ImageCategory",
+    "InterfaceRole",
     "Location",
+    "LocationRef",
     "LocationReferences",
     "LocationType",
+    "LocationsCpo",
+    "LocationsEmsp",
     "ModuleID",
+    "OwnConnectorRef",
+    "OwnEvseRef",
+    "OwnLocationRef",
+    "OwnTokenRef",
     "ParkingRestriction",
     "PowerType",
     "PriceComponent",
@@ -108,7 +169,10 @@ __all__ = [
     "RoundGranularity",
     "RoundRule",
     "Session",
+    "SessionRef",
     "SessionStatus",
+    "SessionsCpo",
+    "SessionsEmsp",
     "SignedData",
     "SignedValue",
     "StartSession",
@@ -119,14 +183,21 @@ __all__ = [
     "Tariff",
     "TariffDimensionType",
     "TariffElement",
+    "TariffRef",
     "TariffRestriction",
     "TariffRestrictions",
+    "TariffsCpo",
+    "TariffsEmsp",
     "Token",
+    "TokenRef",
     "TokenType",
+    "TokensCpo",
+    "TokensEmsp",
     "UnlockConnector",
     "Version",
     "VersionDetails",
     "VersionNumber",
+    "VersionsInterface",
     "WhitelistType",
     "decode",
     "decode_page",

@@ -1,7 +1,8 @@
-"""CDRs, OCPI 2.1.1 mod_cdrs: the data types, and no behaviour."""
+"""CDRs, OCPI 2.1.1 mod_cdrs: the data types and operations, and no behaviour."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated
@@ -19,9 +20,13 @@ from .._model import (
     model,
 )
 from .._rules import CURRENCY, Findings, charging_periods, forms, in_order, not_negative, rule
-from ..types import OcpiEnum
+from ..context import Context
+from ..interface import AT_LINK, Interface, get, listing, post
+from ..pagination import Link, Page, PageQuery
+from ..types import OcpiEnum, Role
 from .locations import Location, relevant_evse
 from .tariffs import Tariff
+from .versions import InterfaceRole, ModuleID
 
 
 class AuthMethod(OcpiEnum):
@@ -164,3 +169,32 @@ def periods_of_the_session(cdr: CDR) -> Findings:
 def where_it_took_place(cdr: CDR) -> Findings:
     """The location is there "including only the relevant EVSE and Connector"."""
     yield from relevant_evse(cdr.location)
+
+
+class CdrsCpo(Interface):
+    """What a CPO, or a hub, offers so that an eMSP can pull CDRs. (mod_cdrs, CPO interface)"""
+
+    module, role = ModuleID.CDRS, InterfaceRole.CPO
+    callers = frozenset({Role.EMSP})
+
+    @listing()
+    @abstractmethod
+    async def list_cdrs(self, ctx: Context, query: PageQuery) -> Page[CDR]:
+        """Return one page of the CDRs that concern the eMSP that asks, oldest first."""
+
+
+class CdrsEmsp(Interface):
+    """What an eMSP, or a hub, offers so that a CPO can push CDRs. (mod_cdrs, eMSP interface)"""
+
+    module, role = ModuleID.CDRS, InterfaceRole.EMSP
+    callers = frozenset({Role.CPO})
+
+    @get(AT_LINK)
+    @abstractmethod
+    async def get_cdr(self, ctx: Context, link: Link) -> CDR:
+        """Return the CDR that `post_cdr` gave this place."""
+
+    @post("")
+    @abstractmethod
+    async def post_cdr(self, ctx: Context, cdr: CDR) -> Link:
+        """Take a CDR and say where it can be read again; the answer carries it as the Location header."""

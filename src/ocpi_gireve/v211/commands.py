@@ -1,15 +1,20 @@
-"""Commands, OCPI 2.1.1 mod_commands: the data types, and no behaviour."""
+"""Commands, OCPI 2.1.1 mod_commands: the data types and operations, and no behaviour."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from datetime import datetime
 from typing import Annotated
 
 from attrs import field
 
 from .._model import GIREVE_EXTENSION, PERSONAL, AsciiString, Model, Url, model
-from ..types import OcpiEnum
+from ..context import Context
+from ..interface import AT_LINK, Interface, post
+from ..pagination import Link
+from ..types import OcpiEnum, Role
 from .tokens import Token
+from .versions import InterfaceRole, ModuleID
 
 
 class CommandResponseType(OcpiEnum):
@@ -107,3 +112,45 @@ class UnlockConnector(Model):
     """EVSE of the connector."""
     connector_id: Annotated[str, AsciiString(36)]
     """Connector to unlock."""
+
+
+class CommandsCpo(Interface):
+    """What a CPO, or a hub, offers so that an eMSP can command a charge point. (mod_commands, CPO interface)
+
+    The answer says only whether the command is passed on; the outcome is posted to its ``response_url``.
+    """
+
+    module, role = ModuleID.COMMANDS, InterfaceRole.CPO
+    callers = frozenset({Role.EMSP})
+
+    @post("RESERVE_NOW")
+    @abstractmethod
+    async def reserve_now(self, ctx: Context, command: ReserveNow) -> CommandResponse:
+        """Reserve a location, or one EVSE, for a token; a known reservation is replaced."""
+
+    @post("START_SESSION")
+    @abstractmethod
+    async def start_session(self, ctx: Context, command: StartSession) -> CommandResponse:
+        """Start a session for a token that its eMSP has authorized."""
+
+    @post("STOP_SESSION")
+    @abstractmethod
+    async def stop_session(self, ctx: Context, command: StopSession) -> CommandResponse:
+        """Stop a session."""
+
+    @post("UNLOCK_CONNECTOR")
+    @abstractmethod
+    async def unlock_connector(self, ctx: Context, command: UnlockConnector) -> CommandResponse:
+        """Unlock a connector for a driver who cannot unplug."""
+
+
+class CommandsEmsp(Interface):
+    """What an eMSP, or a hub, offers to learn what became of its commands. (mod_commands, eMSP interface)"""
+
+    module, role = ModuleID.COMMANDS, InterfaceRole.EMSP
+    callers = frozenset({Role.CPO})
+
+    @post(AT_LINK)
+    @abstractmethod
+    async def post_result(self, ctx: Context, link: Link, result: CommandResponse) -> None:
+        """Take the outcome of the command whose ``response_url`` this is."""

@@ -1,12 +1,13 @@
-"""Locations, OCPI 2.1.1 mod_locations: the data types, and no behaviour."""
+"""Locations, OCPI 2.1.1 mod_locations: the data types and operations, and no behaviour."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated
 
-from attrs import field
+from attrs import field, frozen
 
 from .._model import AsciiString, Choice, Default, Digits, Model, NonEmpty, Url, model
 from .._rules import (
@@ -26,8 +27,13 @@ from .._rules import (
     unique,
     within,
 )
-from ..types import OcpiEnum
+from ..context import Context
+from ..interface import Interface, get, listing, patch, put
+from ..pagination import Page, PageQuery
+from ..patch import Patch
+from ..types import OcpiEnum, Role
 from .types import DisplayText
+from .versions import InterfaceRole, ModuleID
 
 _LATITUDE = r"-?[0-9]{1,2}\.[0-9]{6}"
 _LONGITUDE = r"-?[0-9]{1,3}\.[0-9]{6}"
@@ -513,3 +519,139 @@ def relevant_evse(location: Location) -> Findings:
         yield "/location/evses", "range", "expected the one EVSE of the session"
     elif len(location.evses[0].connectors) != 1:
         yield "/location/evses/0/connectors", "range", "expected the one connector of the session"
+
+
+@frozen
+class LocationRef:
+    """Names a Location of a party."""
+
+    country_code: str
+    party_id: str
+    location_id: str
+
+
+@frozen
+class EvseRef:
+    """Names an EVSE of a party's Location."""
+
+    country_code: str
+    party_id: str
+    location_id: str
+    evse_uid: str
+
+
+@frozen
+class ConnectorRef:
+    """Names a Connector of a party's EVSE."""
+
+    country_code: str
+    party_id: str
+    location_id: str
+    evse_uid: str
+    connector_id: str
+
+
+@frozen
+class OwnLocationRef:
+    """Names a Location of the party that is asked."""
+
+    location_id: str
+
+
+@frozen
+class OwnEvseRef:
+    """Names an EVSE of the party that is asked."""
+
+    location_id: str
+    evse_uid: str
+
+
+@frozen
+class OwnConnectorRef:
+    """Names a Connector of the party that is asked."""
+
+    location_id: str
+    evse_uid: str
+    connector_id: str
+
+
+class LocationsCpo(Interface):
+    """What a CPO, or a hub, offers so that an eMSP can pull locations. (mod_locations, CPO interface)"""
+
+    module, role = ModuleID.LOCATIONS, InterfaceRole.CPO
+    callers = frozenset({Role.EMSP})
+
+    @listing()
+    @abstractmethod
+    async def list_locations(self, ctx: Context, query: PageQuery) -> Page[Location]:
+        """Return one page of the locations, oldest first."""
+
+    @get("{location_id}")
+    @abstractmethod
+    async def get_location(self, ctx: Context, ref: OwnLocationRef) -> Location:
+        """Return one location."""
+
+    @get("{location_id}/{evse_uid}")
+    @abstractmethod
+    async def get_evse(self, ctx: Context, ref: OwnEvseRef) -> EVSE:
+        """Return one EVSE."""
+
+    @get("{location_id}/{evse_uid}/{connector_id}")
+    @abstractmethod
+    async def get_connector(self, ctx: Context, ref: OwnConnectorRef) -> Connector:
+        """Return one connector."""
+
+
+class LocationsEmsp(Interface):
+    """What an eMSP, or a hub, offers so that a CPO can push locations. (mod_locations, eMSP interface)
+
+    There is no DELETE: an EVSE is removed with status REMOVED.
+    """
+
+    module, role = ModuleID.LOCATIONS, InterfaceRole.EMSP
+    callers = frozenset({Role.CPO})
+
+    @get("{country_code}/{party_id}/{location_id}")
+    @abstractmethod
+    async def get_location(self, ctx: Context, ref: LocationRef) -> Location:
+        """Return the location as this party stores it."""
+
+    @get("{country_code}/{party_id}/{location_id}/{evse_uid}")
+    @abstractmethod
+    async def get_evse(self, ctx: Context, ref: EvseRef) -> EVSE:
+        """Return the EVSE as this party stores it."""
+
+    @get("{country_code}/{party_id}/{location_id}/{evse_uid}/{connector_id}")
+    @abstractmethod
+    async def get_connector(self, ctx: Context, ref: ConnectorRef) -> Connector:
+        """Return the connector as this party stores it."""
+
+    @put("{country_code}/{party_id}/{location_id}")
+    @abstractmethod
+    async def put_location(self, ctx: Context, ref: LocationRef, location: Location) -> None:
+        """Create the location, or replace it."""
+
+    @put("{country_code}/{party_id}/{location_id}/{evse_uid}")
+    @abstractmethod
+    async def put_evse(self, ctx: Context, ref: EvseRef, evse: EVSE) -> None:
+        """Create the EVSE, or replace it."""
+
+    @put("{country_code}/{party_id}/{location_id}/{evse_uid}/{connector_id}")
+    @abstractmethod
+    async def put_connector(self, ctx: Context, ref: ConnectorRef, connector: Connector) -> None:
+        """Create the connector, or replace it."""
+
+    @patch("{country_code}/{party_id}/{location_id}")
+    @abstractmethod
+    async def patch_location(self, ctx: Context, ref: LocationRef, changes: Patch[Location]) -> None:
+        """Change some fields of the location."""
+
+    @patch("{country_code}/{party_id}/{location_id}/{evse_uid}")
+    @abstractmethod
+    async def patch_evse(self, ctx: Context, ref: EvseRef, changes: Patch[EVSE]) -> None:
+        """Change some fields of one EVSE."""
+
+    @patch("{country_code}/{party_id}/{location_id}/{evse_uid}/{connector_id}")
+    @abstractmethod
+    async def patch_connector(self, ctx: Context, ref: ConnectorRef, changes: Patch[Connector]) -> None:
+        """Change some fields of one connector."""

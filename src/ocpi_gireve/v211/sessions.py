@@ -1,18 +1,24 @@
-"""Sessions, OCPI 2.1.1 mod_sessions: the data types, and no behaviour."""
+"""Sessions, OCPI 2.1.1 mod_sessions: the data types and operations, and no behaviour."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated
 
-from attrs import field
+from attrs import field, frozen
 
 from .._model import GIREVE_EXTENSION, PERSONAL, AsciiString, Model, model
 from .._rules import CURRENCY, Findings, charging_periods, forms, in_order, not_negative, rule
-from ..types import OcpiEnum
+from ..context import Context
+from ..interface import Interface, get, listing, patch, put
+from ..pagination import Page, PageQuery
+from ..patch import Patch
+from ..types import OcpiEnum, Role
 from .cdrs import AuthMethod, ChargingPeriod
 from .locations import Location, relevant_evse
+from .versions import InterfaceRole, ModuleID
 
 
 class SessionStatus(OcpiEnum):
@@ -89,3 +95,46 @@ def ended_when_completed(session: Session) -> Findings:
 def where_it_took_place(session: Session) -> Findings:
     """The location is there "including only the relevant EVSE and connector"."""
     yield from relevant_evse(session.location)
+
+
+@frozen
+class SessionRef:
+    """Names a Session of a party."""
+
+    country_code: str
+    party_id: str
+    session_id: str
+
+
+class SessionsCpo(Interface):
+    """What a CPO, or a hub, offers so that an eMSP can pull sessions. (mod_sessions, CPO interface)"""
+
+    module, role = ModuleID.SESSIONS, InterfaceRole.CPO
+    callers = frozenset({Role.EMSP})
+
+    @listing(requires=("date_from",))
+    @abstractmethod
+    async def list_sessions(self, ctx: Context, query: PageQuery) -> Page[Session]:
+        """Return one page of the sessions, oldest first; the query says `date_from`."""
+
+
+class SessionsEmsp(Interface):
+    """What an eMSP, or a hub, offers so that a CPO can push sessions. (mod_sessions, eMSP interface)"""
+
+    module, role = ModuleID.SESSIONS, InterfaceRole.EMSP
+    callers = frozenset({Role.CPO})
+
+    @get("{country_code}/{party_id}/{session_id}")
+    @abstractmethod
+    async def get_session(self, ctx: Context, ref: SessionRef) -> Session:
+        """Return the session as this party stores it."""
+
+    @put("{country_code}/{party_id}/{session_id}")
+    @abstractmethod
+    async def put_session(self, ctx: Context, ref: SessionRef, session: Session) -> None:
+        """Create the session, or replace it."""
+
+    @patch("{country_code}/{party_id}/{session_id}")
+    @abstractmethod
+    async def patch_session(self, ctx: Context, ref: SessionRef, changes: Patch[Session]) -> None:
+        """Change some fields of the session."""

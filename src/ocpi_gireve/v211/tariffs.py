@@ -1,12 +1,13 @@
-"""Tariffs, OCPI 2.1.1 mod_tariffs: the data types, and no behaviour."""
+"""Tariffs, OCPI 2.1.1 mod_tariffs: the data types and operations, and no behaviour."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated
 
-from attrs import field
+from attrs import field, frozen
 
 from .._model import (
     GIREVE_EXTENSION,
@@ -18,9 +19,14 @@ from .._model import (
     model,
 )
 from .._rules import CURRENCY, DAY, Findings, forms, in_order, not_negative, rule
-from ..types import OcpiEnum
+from ..context import Context
+from ..interface import Interface, delete, get, listing, patch, put
+from ..pagination import Page, PageQuery
+from ..patch import Patch
+from ..types import OcpiEnum, Role
 from .locations import EnergyMix
 from .types import DisplayText
+from .versions import InterfaceRole, ModuleID
 
 _TIME_OF_DAY = r"([0-1][0-9]|2[0-3]):[0-5][0-9]"
 
@@ -217,3 +223,51 @@ def billed_in_steps(component: PriceComponent) -> Findings:
     least = 0 if component.type is TariffDimensionType.FLAT else 1
     if component.step_size < least:
         yield "/step_size", "range", f"expected a number from {least}"
+
+
+@frozen
+class TariffRef:
+    """Names a Tariff of a party."""
+
+    country_code: str
+    party_id: str
+    tariff_id: str
+
+
+class TariffsCpo(Interface):
+    """What a CPO, or a hub, offers so that an eMSP can pull tariffs. (mod_tariffs, CPO interface)"""
+
+    module, role = ModuleID.TARIFFS, InterfaceRole.CPO
+    callers = frozenset({Role.EMSP})
+
+    @listing()
+    @abstractmethod
+    async def list_tariffs(self, ctx: Context, query: PageQuery) -> Page[Tariff]:
+        """Return one page of the tariffs, oldest first."""
+
+
+class TariffsEmsp(Interface):
+    """What an eMSP, or a hub, offers so that a CPO can push tariffs. (mod_tariffs, eMSP interface)"""
+
+    module, role = ModuleID.TARIFFS, InterfaceRole.EMSP
+    callers = frozenset({Role.CPO})
+
+    @get("{country_code}/{party_id}/{tariff_id}")
+    @abstractmethod
+    async def get_tariff(self, ctx: Context, ref: TariffRef) -> Tariff:
+        """Return the tariff as this party stores it."""
+
+    @put("{country_code}/{party_id}/{tariff_id}")
+    @abstractmethod
+    async def put_tariff(self, ctx: Context, ref: TariffRef, tariff: Tariff) -> None:
+        """Create the tariff, or replace it."""
+
+    @patch("{country_code}/{party_id}/{tariff_id}")
+    @abstractmethod
+    async def patch_tariff(self, ctx: Context, ref: TariffRef, changes: Patch[Tariff]) -> None:
+        """Change some fields of the tariff."""
+
+    @delete("{country_code}/{party_id}/{tariff_id}")
+    @abstractmethod
+    async def delete_tariff(self, ctx: Context, ref: TariffRef) -> None:
+        """Remove a tariff that is no longer used."""

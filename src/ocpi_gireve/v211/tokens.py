@@ -1,16 +1,22 @@
-"""Tokens, OCPI 2.1.1 mod_tokens: the data types, and no behaviour."""
+"""Tokens, OCPI 2.1.1 mod_tokens: the data types and operations, and no behaviour."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from datetime import datetime
 from typing import Annotated
 
-from attrs import field
+from attrs import field, frozen
 
 from .._model import GIREVE_EXTENSION, PERSONAL, AsciiString, Model, model
 from .._rules import LANGUAGE, Findings, forms, rule
-from ..types import OcpiEnum
+from ..context import Context
+from ..interface import Interface, also, get, listing, patch, post, put
+from ..pagination import Page, PageQuery
+from ..patch import Patch
+from ..types import OcpiEnum, Role
 from .types import DisplayText
+from .versions import InterfaceRole, ModuleID
 
 
 class Allowed(OcpiEnum):
@@ -114,3 +120,80 @@ def connectors_of_evses(place: LocationReferences) -> Findings:
     """The text: "Identifies the connectors within the given EVSEs"."""
     if place.connector_ids and not place.evse_uids:
         yield "/evse_uids", "missing", "expected the EVSEs of the connectors"
+
+
+@frozen
+class TokenRef:
+    """Names a Token of a party."""
+
+    country_code: str
+    party_id: str
+    token_uid: str = field(repr=False)
+
+
+@frozen
+class OwnTokenRef:
+    """Names a Token of the party that is asked. Without a type it is an RFID token."""
+
+    token_uid: str = field(repr=False)
+    # ``type`` in the text's URL and ``token_type`` in its table; ``tokenType`` in an example of IOP's guide.
+    type: TokenType = field(default=TokenType.RFID, metadata=also("token_type", "tokenType"))
+
+
+class TokensCpo(Interface):
+    """What a CPO, or a hub, offers so that an eMSP can push tokens. (mod_tokens, CPO interface)
+
+    There is no DELETE: a token ends with `valid` false.
+    """
+
+    module, role = ModuleID.TOKENS, InterfaceRole.CPO
+    callers = frozenset({Role.EMSP})
+
+    @get("{country_code}/{party_id}/{token_uid}")
+    @abstractmethod
+    async def get_token(self, ctx: Context, ref: TokenRef) -> Token:
+        """Return the token as this party stores it."""
+
+    @put("{country_code}/{party_id}/{token_uid}")
+    @abstractmethod
+    async def put_token(self, ctx: Context, ref: TokenRef, token: Token) -> None:
+        """Create the token, or replace it."""
+
+    @patch("{country_code}/{party_id}/{token_uid}")
+    @abstractmethod
+    async def patch_token(self, ctx: Context, ref: TokenRef, changes: Patch[Token]) -> None:
+        """Change some fields of the token."""
+
+
+class TokensEmsp(Interface):
+    """What an eMSP, or a hub, offers so that a CPO can authorize drivers. (mod_tokens, eMSP interface)"""
+
+    module, role = ModuleID.TOKENS, InterfaceRole.EMSP
+    callers = frozenset({Role.CPO})
+
+    @listing()
+    @abstractmethod
+    async def list_tokens(self, ctx: Context, query: PageQuery) -> Page[Token]:
+        """Return one page of the tokens, oldest first."""
+
+    @post("{token_uid}/authorize")
+    @abstractmethod
+    async def authorize(
+        self, ctx: Context, ref: OwnTokenRef, location: LocationReferences | None = None
+    ) -> AuthorizationInfo:
+        """Decide in real time whether a driver may charge, at a location where one is named.
+
+        Raise `NotEnoughInformation` where a location is needed.
+        """
+
+
+class GireveTokens(Interface):
+    """What IOP adds to the tokens of an eMSP: one of them, by its uid. (2.1.1 guide, PULL Tokens by uid)"""
+
+    module, role = ModuleID.TOKENS, InterfaceRole.EMSP
+    callers = frozenset({Role.CPO})
+
+    @get("{token_uid}")
+    @abstractmethod
+    async def get_token(self, ctx: Context, ref: OwnTokenRef) -> Token:
+        """Return one token of an eMSP that the CPO has a contract with; OCPI 2000 where there is none."""

@@ -1,4 +1,4 @@
-"""CDRs, OCPI 2.2.1 mod_cdrs: the data types, and no behaviour."""
+"""CDRs, OCPI 2.2.1 mod_cdrs: the data types and operations, and no behaviour."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from .._rules import (
     rule,
 )
 from ..context import Context
-from ..interface import AT_LINK, Interface, get, post
-from ..pagination import Link
-from ..types import OcpiEnum, ci_equal, ci_key
+from ..interface import AT_LINK, Interface, get, listing, post
+from ..pagination import Link, Page, PageQuery
+from ..types import OcpiEnum, Role, ci_equal, ci_key
 from .locations import ConnectorFormat, ConnectorType, GeoLocation, PowerType
 from .tariffs import Tariff
 from .tokens import TokenType
@@ -358,10 +358,23 @@ def credit_gives_back(cdr: CDR) -> Findings:
         yield "/total_cost/incl_vat", "range", "expected what is given back, so no positive number"
 
 
+class CdrsSender(Interface):
+    """What a CPO, or a hub, offers so that an eMSP can pull CDRs. (mod_cdrs, sender interface)"""
+
+    module, role = ModuleID.CDRS, InterfaceRole.SENDER
+    callers = frozenset({Role.EMSP})
+
+    @listing()
+    @abstractmethod
+    async def list_cdrs(self, ctx: Context, query: PageQuery) -> Page[CDR]:
+        """Return one page of the CDRs that concern the party that asks, oldest first."""
+
+
 class CdrsReceiver(Interface):
     """What an eMSP, or a hub, offers so that a CPO can push CDRs. (mod_cdrs, receiver interface)"""
 
     module, role = ModuleID.CDRS, InterfaceRole.RECEIVER
+    callers = frozenset({Role.CPO})
 
     @post("")
     @abstractmethod

@@ -1,16 +1,21 @@
-"""ChargingProfiles, OCPI 2.2.1 mod_charging_profiles: the data types, and no behaviour."""
+"""ChargingProfiles, OCPI 2.2.1 mod_charging_profiles: the data types and operations, and no behaviour."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated
 
-from attrs import field
+from attrs import field, frozen
 
 from .._model import Decimals, Model, Url, model
 from .._rules import Findings, ascending, not_negative, rule
-from ..types import OcpiEnum
+from ..context import Context
+from ..interface import AT_LINK, Interface, delete, get, post, put
+from ..pagination import Link
+from ..types import OcpiEnum, Role
+from .versions import InterfaceRole, ModuleID
 
 
 class ChargingRateUnit(OcpiEnum):
@@ -168,3 +173,95 @@ def profile_when_accepted(result: ActiveChargingProfileResult) -> Findings:
         yield "/profile", "missing", "expected the profile that was asked for"
     if not accepted and result.profile is not None:
         yield "/profile", "unexpected", "expected none, as the request was not accepted"
+
+
+@frozen
+class ActiveProfileRef:
+    """Asks for the charging profile of a Session.
+
+    Attributes:
+        session_id: The session.
+        duration: How much of the profile is wanted, in seconds.
+        response_url: Where the `ActiveChargingProfileResult` is posted.
+    """
+
+    session_id: str
+    duration: int
+    response_url: Annotated[str, Url()]
+
+
+@frozen
+class ProfileRef:
+    """Names the charging profile of a Session."""
+
+    session_id: str
+
+
+@frozen
+class ClearProfileRef:
+    """Asks to clear the charging profile of a Session.
+
+    Attributes:
+        session_id: The session.
+        response_url: Where the `ClearProfileResult` is posted.
+    """
+
+    session_id: str
+    response_url: Annotated[str, Url()]
+
+
+class ChargingProfilesReceiver(Interface):
+    """What a CPO, or a hub, offers so that others can charge smartly. (mod_charging_profiles, receiver)
+
+    The answer says only whether the request is passed on; the outcome is posted to its ``response_url``.
+    """
+
+    module, role = ModuleID.CHARGINGPROFILES, InterfaceRole.RECEIVER
+    callers = frozenset({Role.SCSP, Role.EMSP})
+
+    @get("{session_id}")
+    @abstractmethod
+    async def get_active_charging_profile(
+        self, ctx: Context, ref: ActiveProfileRef
+    ) -> ChargingProfileResponse:
+        """Ask the charge point for the profile that it follows."""
+
+    @put("{session_id}")
+    @abstractmethod
+    async def put_charging_profile(
+        self, ctx: Context, ref: ProfileRef, profile: SetChargingProfile
+    ) -> ChargingProfileResponse:
+        """Set the profile of a session, or replace it."""
+
+    @delete("{session_id}")
+    @abstractmethod
+    async def delete_charging_profile(self, ctx: Context, ref: ClearProfileRef) -> ChargingProfileResponse:
+        """Clear the profile of a session."""
+
+
+class ChargingProfilesSender(Interface):
+    """What who charges smartly, or a hub, offers to learn of outcomes. (mod_charging_profiles, sender)"""
+
+    module, role = ModuleID.CHARGINGPROFILES, InterfaceRole.SENDER
+    callers = frozenset({Role.CPO})
+
+    @post(AT_LINK)
+    @abstractmethod
+    async def post_profile_result(
+        self,
+        ctx: Context,
+        link: Link,
+        result: ChargingProfileResult | ClearProfileResult | ActiveChargingProfileResult,
+    ) -> None:
+        """Take the outcome of the request whose ``response_url`` this is.
+
+        The link tells what was asked, and only the link: the three look alike. What arrives with a profile
+        is an `ActiveChargingProfileResult`, all else a `ChargingProfileResult`, whatever was sent.
+        """
+
+    @put("{session_id}")
+    @abstractmethod
+    async def put_active_charging_profile(
+        self, ctx: Context, ref: ProfileRef, profile: ActiveChargingProfile
+    ) -> None:
+        """Take the profile of a session that changed without a request."""

@@ -1,4 +1,4 @@
-"""Commands, OCPI 2.2.1 mod_commands: the data types, and no behaviour."""
+"""Commands, OCPI 2.2.1 mod_commands: the data types and operations, and no behaviour."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .._rules import Findings, not_negative, rule
 from ..context import Context
 from ..interface import AT_LINK, Interface, post
 from ..pagination import Link
-from ..types import OcpiEnum
+from ..types import OcpiEnum, Role
 from .tokens import Token
 from .types import DisplayText
 from .versions import InterfaceRole, ModuleID
@@ -179,6 +179,17 @@ class CommandsReceiver(Interface):
     """
 
     module, role = ModuleID.COMMANDS, InterfaceRole.RECEIVER
+    callers = frozenset({Role.EMSP})
+
+    @post("CANCEL_RESERVATION")
+    @abstractmethod
+    async def cancel_reservation(self, ctx: Context, command: CancelReservation) -> CommandResponse:
+        """Cancel a reservation."""
+
+    @post("RESERVE_NOW")
+    @abstractmethod
+    async def reserve_now(self, ctx: Context, command: ReserveNow) -> CommandResponse:
+        """Reserve a location, or one EVSE, for a token; a known reservation is replaced."""
 
     @post("START_SESSION")
     @abstractmethod
@@ -190,11 +201,17 @@ class CommandsReceiver(Interface):
     async def stop_session(self, ctx: Context, command: StopSession) -> CommandResponse:
         """Stop a session."""
 
+    @post("UNLOCK_CONNECTOR")
+    @abstractmethod
+    async def unlock_connector(self, ctx: Context, command: UnlockConnector) -> CommandResponse:
+        """Unlock a connector for a driver who cannot unplug."""
+
 
 class CommandsSender(Interface):
     """What an eMSP, or a hub, offers to learn what became of its commands. (mod_commands, sender)"""
 
     module, role = ModuleID.COMMANDS, InterfaceRole.SENDER
+    callers = frozenset({Role.CPO})
 
     @post(AT_LINK)
     @abstractmethod

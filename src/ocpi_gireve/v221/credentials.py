@@ -1,4 +1,4 @@
-"""Credentials, OCPI 2.2.1 credentials: the data types, and no behaviour."""
+"""Credentials, OCPI 2.2.1 credentials: the data types and operations, and no behaviour."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def hub_is_only_a_hub(credentials: Credentials) -> Findings:
 class CredentialsInterface(Interface):
     """What every platform offers so that others can register. (credentials)"""
 
-    module, role, functional = ModuleID.CREDENTIALS, "", False
+    module, role, functional, routed = ModuleID.CREDENTIALS, "", False, False
 
     @get("")
     @abstractmethod

@@ -6,15 +6,32 @@ from collections.abc import Sequence
 from typing import cast
 
 from .._model import Model
-from ..dialect import Dialect, Presented
+from ..dialect import Deferral, Dialect, Presented
 from ..tokens import TokenEncoding
-from ..types import PartnerEndpoint, PartnerRole, Party, PartyId, Secret
-from .cdrs import CdrsReceiver
-from .commands import CommandsReceiver, CommandsSender
+from ..types import PartnerEndpoint, PartnerRole, Party, PartyId, Role, Secret
+from .cdrs import CdrsReceiver, CdrsSender
+from .charging_profiles import (
+    ChargingProfileResponse,
+    ChargingProfileResponseType,
+    ChargingProfileResult,
+    ChargingProfileResultType,
+    ChargingProfilesReceiver,
+    ChargingProfilesSender,
+)
+from .commands import (
+    CommandResponse,
+    CommandResponseType,
+    CommandResult,
+    CommandResultType,
+    CommandsReceiver,
+    CommandsSender,
+)
 from .credentials import Credentials, CredentialsInterface, CredentialsRole
+from .hub_client_info import HubClientInfoReceiver, HubClientInfoSender
 from .locations import BusinessDetails, LocationsReceiver, LocationsSender
-from .sessions import SessionsReceiver
-from .tokens import TokensSender
+from .sessions import SessionsReceiver, SessionsSender
+from .tariffs import TariffsReceiver, TariffsSender
+from .tokens import TokensReceiver, TokensSender
 from .versions import (
     Endpoint,
     InterfaceRole,
@@ -41,11 +58,11 @@ class _Handshake:
         ]
         return Credentials(token=token.reveal(), url=url, roles=roles)
 
-    def presented(self, credentials: Model) -> Presented:
+    def presented(self, credentials: Model, role: Role) -> Presented:
         said = cast("Credentials", credentials)
         roles = tuple(
-            PartnerRole(role.role, PartyId(role.country_code, role.party_id), role.business_details.name)
-            for role in said.roles
+            PartnerRole(one.role, PartyId(one.country_code, one.party_id), one.business_details.name)
+            for one in said.roles
         )
         return Presented(token=Secret(said.token), url=said.url, roles=roles)
 
@@ -68,7 +85,7 @@ class _Handshake:
             ],
         )
 
-    def endpoints(self, details: Model) -> tuple[PartnerEndpoint, ...]:
+    def endpoints(self, details: Model, side: str) -> tuple[PartnerEndpoint, ...]:
         said = cast("VersionDetails", details)
         return tuple(
             PartnerEndpoint(
@@ -80,16 +97,68 @@ class _Handshake:
         )
 
 
+WAITING = 60
+"""Seconds that a partner is asked to wait for the outcome where the handler of its request is late."""
+
+
+def _command_result(answer: Model) -> CommandResult | None:
+    said = cast("CommandResponse", answer).result
+    if said is CommandResponseType.ACCEPTED:
+        return None
+    if said is CommandResponseType.NOT_SUPPORTED:
+        return CommandResult(result=CommandResultType.NOT_SUPPORTED)
+    # A result has no word for an unknown session.
+    return CommandResult(result=CommandResultType.REJECTED)
+
+
+def _profile_result(answer: Model) -> ChargingProfileResult | None:
+    said = cast("ChargingProfileResponse", answer).result
+    if said is ChargingProfileResponseType.ACCEPTED:
+        return None
+    return _NO_PROFILE
+
+
+# UNKNOWN says that the EVSE found no such profile.
+_NO_PROFILE = ChargingProfileResult(result=ChargingProfileResultType.REJECTED)
+
+# No answer of 2.2.1 says "late": its TIMEOUT is a result. ACCEPTED says that the request was taken and that
+# an outcome follows, within a time; REJECTED would be untrue once the charger starts.
+_DEFERRALS: dict[type[Model], Deferral] = {
+    CommandResponse: Deferral(
+        answer=CommandResponse(result=CommandResponseType.ACCEPTED, timeout=WAITING),
+        post=CommandsSender.post_result,
+        outcome=_command_result,
+        timed_out=CommandResult(result=CommandResultType.TIMEOUT),
+        failed=CommandResult(result=CommandResultType.FAILED),
+    ),
+    ChargingProfileResponse: Deferral(
+        answer=ChargingProfileResponse(result=ChargingProfileResponseType.ACCEPTED, timeout=WAITING),
+        post=ChargingProfilesSender.post_profile_result,
+        outcome=_profile_result,
+        timed_out=_NO_PROFILE,
+        failed=_NO_PROFILE,
+    ),
+}
+
 DIALECT = Dialect(
     version="2.2.1",
     interfaces=(
         LocationsSender,
         LocationsReceiver,
+        SessionsSender,
         SessionsReceiver,
+        CdrsSender,
         CdrsReceiver,
+        TariffsSender,
+        TariffsReceiver,
+        TokensReceiver,
         TokensSender,
         CommandsReceiver,
         CommandsSender,
+        ChargingProfilesReceiver,
+        ChargingProfilesSender,
+        HubClientInfoReceiver,
+        HubClientInfoSender,
     ),
     versions=VersionsInterface,
     credentials=CredentialsInterface,
@@ -100,5 +169,8 @@ DIALECT = Dialect(
     empty_data=None,
     handshake=_Handshake(),
     roots={InterfaceRole.SENDER: "2.2.1/sender", InterfaceRole.RECEIVER: "2.2.1/receiver"},
-    details_path="2.2.1",
+    details_paths={None: "2.2.1"},
+    status_codes=frozenset({1000, *range(2000, 2005), *range(3000, 3004), *range(4000, 4004)}),
+    own_codes=True,
+    deferrals=_DEFERRALS,
 )

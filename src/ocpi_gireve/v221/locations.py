@@ -1,4 +1,4 @@
-"""Locations, OCPI 2.2.1 mod_locations: the data types, and no behaviour."""
+"""Locations, OCPI 2.2.1 mod_locations: the data types and operations, and no behaviour."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from ..context import Context
 from ..interface import Interface, get, listing, patch, put
 from ..pagination import Page, PageQuery
 from ..patch import Patch
-from ..types import OcpiEnum
+from ..types import OcpiEnum, Role
 from .tokens import TokenType
 from .types import DisplayText
 from .versions import InterfaceRole, ModuleID
@@ -683,6 +683,7 @@ class LocationsSender(Interface):
     """What a CPO, or a hub, offers so that others can pull locations. (mod_locations, sender interface)"""
 
     module, role = ModuleID.LOCATIONS, InterfaceRole.SENDER
+    callers = frozenset({Role.EMSP, Role.NSP})
 
     @listing()
     @abstractmethod
@@ -712,6 +713,7 @@ class LocationsReceiver(Interface):
     """
 
     module, role = ModuleID.LOCATIONS, InterfaceRole.RECEIVER
+    callers = frozenset({Role.CPO})
 
     @get("{country_code}/{party_id}/{location_id}")
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Sessions, OCPI 2.2.1 mod_sessions: the data types, and no behaviour."""
+"""Sessions, OCPI 2.2.1 mod_sessions: the data types and operations, and no behaviour."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ from .._rules import (
     rule,
 )
 from ..context import Context
-from ..interface import Interface, get, patch, put
+from ..interface import Interface, get, listing, patch, put
+from ..pagination import Page, PageQuery
 from ..patch import Patch
-from ..types import OcpiEnum
+from ..types import OcpiEnum, Role
 from .cdrs import AuthMethod, CdrToken, ChargingPeriod, fed_in
 from .types import Price, ProfileType
 from .versions import InterfaceRole, ModuleID
@@ -154,10 +155,37 @@ class SessionRef:
     session_id: str
 
 
+@frozen
+class OwnSessionRef:
+    """Names a Session of the party that is asked."""
+
+    session_id: str
+
+
+class SessionsSender(Interface):
+    """What a CPO, or a hub, offers so that others can pull sessions. (mod_sessions, sender interface)"""
+
+    module, role = ModuleID.SESSIONS, InterfaceRole.SENDER
+    callers = frozenset({Role.EMSP, Role.SCSP})
+
+    @listing(requires=("date_from",))
+    @abstractmethod
+    async def list_sessions(self, ctx: Context, query: PageQuery) -> Page[Session]:
+        """Return one page of the sessions, oldest first; the query says `date_from`."""
+
+    @put("{session_id}/charging_preferences")
+    @abstractmethod
+    async def put_charging_preferences(
+        self, ctx: Context, ref: OwnSessionRef, preferences: ChargingPreferences
+    ) -> ChargingPreferencesResponse:
+        """Set what the driver wants of a session, and say whether it is possible."""
+
+
 class SessionsReceiver(Interface):
     """What an eMSP, or a hub, offers so that a CPO can push sessions. (mod_sessions, receiver interface)"""
 
     module, role = ModuleID.SESSIONS, InterfaceRole.RECEIVER
+    callers = frozenset({Role.CPO})
 
     @get("{country_code}/{party_id}/{session_id}")
     @abstractmethod

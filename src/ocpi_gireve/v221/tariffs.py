@@ -1,18 +1,23 @@
-"""Tariffs, OCPI 2.2.1 mod_tariffs: the data types, and no behaviour."""
+"""Tariffs, OCPI 2.2.1 mod_tariffs: the data types and operations, and no behaviour."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated
 
-from attrs import field
+from attrs import field, frozen
 
 from .._model import GIREVE_EXTENSION, CiString, Model, NonEmpty, String, Url, gireve_values, model
 from .._rules import COUNTRY, CURRENCY, DAY, PARTY, Findings, forms, in_order, not_negative, rule, unique
-from ..types import OcpiEnum
+from ..context import Context
+from ..interface import Interface, delete, get, listing, put
+from ..pagination import Page, PageQuery
+from ..types import OcpiEnum, Role
 from .locations import EnergyMix
 from .types import DisplayText, Price
+from .versions import InterfaceRole, ModuleID
 
 _TIME_OF_DAY = r"([0-1][0-9]|2[0-3]):[0-5][0-9]"
 _DATE = r"([12][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
@@ -212,3 +217,49 @@ def prices_of_a_reservation(element: TariffElement) -> Findings:
     for index, component in enumerate(element.price_components):
         if component.type not in (TariffDimensionType.FLAT, TariffDimensionType.TIME):
             yield f"/price_components/{index}/type", "dimension", "expected FLAT or TIME for a reservation"
+
+
+@frozen
+class TariffRef:
+    """Names a Tariff of a party."""
+
+    country_code: str
+    party_id: str
+    tariff_id: str
+
+
+class TariffsSender(Interface):
+    """What a CPO, or a hub, offers so that others can pull tariffs. (mod_tariffs, sender interface)"""
+
+    module, role = ModuleID.TARIFFS, InterfaceRole.SENDER
+    callers = frozenset({Role.EMSP, Role.NSP})
+
+    @listing()
+    @abstractmethod
+    async def list_tariffs(self, ctx: Context, query: PageQuery) -> Page[Tariff]:
+        """Return one page of the tariffs, oldest first."""
+
+
+class TariffsReceiver(Interface):
+    """What an eMSP, or a hub, offers so that a CPO can push tariffs. (mod_tariffs, receiver interface)
+
+    There is no PATCH: a changed tariff is put as a whole.
+    """
+
+    module, role = ModuleID.TARIFFS, InterfaceRole.RECEIVER
+    callers = frozenset({Role.CPO})
+
+    @get("{country_code}/{party_id}/{tariff_id}")
+    @abstractmethod
+    async def get_tariff(self, ctx: Context, ref: TariffRef) -> Tariff:
+        """Return the tariff as this party stores it."""
+
+    @put("{country_code}/{party_id}/{tariff_id}")
+    @abstractmethod
+    async def put_tariff(self, ctx: Context, ref: TariffRef, tariff: Tariff) -> None:
+        """Create the tariff, or replace it."""
+
+    @delete("{country_code}/{party_id}/{tariff_id}")
+    @abstractmethod
+    async def delete_tariff(self, ctx: Context, ref: TariffRef) -> None:
+        """Remove a tariff that no connector names any more."""

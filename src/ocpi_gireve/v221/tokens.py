@@ -1,4 +1,4 @@
-"""Tokens, OCPI 2.2.1 mod_tokens: the data types, and no behaviour."""
+"""Tokens, OCPI 2.2.1 mod_tokens: the data types and operations, and no behaviour."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from attrs import field, frozen
 from .._model import PERSONAL, CiString, Model, String, model
 from .._rules import COUNTRY, LANGUAGE, PARTY, Findings, forms, needed_in_patch, rule
 from ..context import Context
-from ..interface import Interface, listing, post
+from ..interface import Interface, get, listing, patch, post, put
 from ..pagination import Page, PageQuery
-from ..types import OcpiEnum
+from ..patch import Patch
+from ..types import OcpiEnum, Role
 from .types import DisplayText, ProfileType
 from .versions import InterfaceRole, ModuleID
 
@@ -146,10 +147,46 @@ class OwnTokenRef:
     type: TokenType = TokenType.RFID
 
 
+@frozen
+class TokenRef:
+    """Names a Token of a party. Without a type it is an RFID token."""
+
+    country_code: str
+    party_id: str
+    token_uid: str = field(repr=False)
+    type: TokenType = TokenType.RFID
+
+
+class TokensReceiver(Interface):
+    """What a CPO, or a hub, offers so that an eMSP can push tokens. (mod_tokens, receiver interface)
+
+    There is no DELETE: a token ends with `valid` false.
+    """
+
+    module, role = ModuleID.TOKENS, InterfaceRole.RECEIVER
+    callers = frozenset({Role.EMSP})
+
+    @get("{country_code}/{party_id}/{token_uid}")
+    @abstractmethod
+    async def get_token(self, ctx: Context, ref: TokenRef) -> Token:
+        """Return the token as this party stores it."""
+
+    @put("{country_code}/{party_id}/{token_uid}")
+    @abstractmethod
+    async def put_token(self, ctx: Context, ref: TokenRef, token: Token) -> None:
+        """Create the token, or replace it."""
+
+    @patch("{country_code}/{party_id}/{token_uid}")
+    @abstractmethod
+    async def patch_token(self, ctx: Context, ref: TokenRef, changes: Patch[Token]) -> None:
+        """Change some fields of the token."""
+
+
 class TokensSender(Interface):
     """What an eMSP, or a hub, offers so that a CPO can authorize drivers. (mod_tokens, sender interface)"""
 
     module, role = ModuleID.TOKENS, InterfaceRole.SENDER
+    callers = frozenset({Role.CPO})
 
     @listing()
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Versions, OCPI 2.2.1 version_information_endpoint: the data types, and no behaviour."""
+"""Versions, OCPI 2.2.1 version_information_endpoint: the data types and operations, and no behaviour."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def credentials_have_no_role(details: VersionDetails) -> Findings:
 class VersionsInterface(Interface):
     """What every platform offers: its versions, and what it serves in each. (version information endpoint)"""
 
-    module, role, functional = "versions", "", False
+    module, role, functional, routed = "versions", "", False, False
 
     @get(AT_LINK)
     @abstractmethod
