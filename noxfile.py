@@ -50,14 +50,14 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests; further arguments go to pytest."""
-    session.install(".[cli,postgres]", *groups("tests"))
+    session.install(".[cli,postgres,telemetry]", *groups("tests"))
     session.run("python", "-m", "pytest", *session.posargs)
 
 
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Run the tests and say which lines and branches they leave out; further arguments go to pytest."""
-    session.install(".[cli,postgres]", *groups("tests", "coverage"))
+    session.install(".[cli,postgres,telemetry]", *groups("tests", "coverage"))
     session.run("coverage", "run", "-m", "pytest", *session.posargs)
     session.run("coverage", "report")
 
@@ -65,7 +65,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types with mypy and pyright, both strict."""
-    session.install(".[cli,postgres]", *groups("tests", "types", "docs", "bench"))
+    session.install(".[cli,postgres,telemetry]", *groups("tests", "types", "docs", "bench"))
     session.run("mypy", *(name for name in TYPED if (ROOT / name).exists()))
     # Without this, pyright would take the machine's node where there is one, whatever its age.
     session.run("pyright", "--warnings", env={"PYRIGHT_PYTHON_GLOBAL_NODE": "off"})
@@ -75,7 +75,7 @@ def types(session: nox.Session) -> None:
 def lint(session: nox.Session) -> None:
     """Check style, formatting, and that each layer imports only those below it."""
     # The project with its extras, because the contracts name the packages that it imports.
-    session.install(".[cli,postgres]", *groups("lint"))
+    session.install(".[cli,postgres,telemetry]", *groups("lint"))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("lint-imports")
@@ -107,6 +107,15 @@ def fuzz(session: nox.Session) -> None:
     session.install(".", *groups("fuzz"))
     corpus = Path(session.create_tmp()).resolve()
     session.run("python", "-m", "tests.fuzz", "--corpus", str(corpus), *session.posargs)
+
+
+@nox.session
+def schemathesis(session: nox.Session) -> None:
+    """Ask a platform what its OpenAPI description allows and forbids, 100 000 times or as often as said."""
+    session.install(".[cli]", *groups("tests"))
+    requests = session.posargs[0] if session.posargs else "100000"
+    env = {"OCPI_GIREVE_FUZZ_REQUESTS": requests}
+    session.run("python", "-m", "pytest", "tests/security/test_openapi_fuzz.py", env=env)
 
 
 @nox.session

@@ -65,6 +65,7 @@ class Network:
     """Hosts by name, joined by `Loopback` instead of sockets.
 
     Attributes:
+        tried: The URL of everything that was to be sent, to whomever.
         requests: Everything that was sent, in order.
         responses: Everything that was answered, in order.
         down: Hosts that cannot be reached.
@@ -74,6 +75,7 @@ class Network:
 
     def __init__(self) -> None:
         self._platforms: dict[str, Platform] = {}
+        self.tried: list[str] = []
         self.requests: list[HttpRequest] = []
         self.responses: list[HttpResponse] = []
         self.down: set[str] = set()
@@ -91,6 +93,7 @@ class Network:
     async def carry(self, request: HttpRequest, timeout: float) -> HttpResponse:
         """Bring a request to the host it names."""
         host = urlsplit(request.url).netloc
+        self.tried.append(request.url)
         if host in self.down or host not in self._platforms:
             raise NotSent("could not connect")
         self.requests.append(request)

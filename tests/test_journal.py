@@ -1,12 +1,16 @@
-"""The journal: what is told of an exchange, and what happens if nobody can listen."""
+"""The journal: what is told of an exchange, what is kept of it, and what happens if nobody can listen."""
 
 from __future__ import annotations
 
+import json
 import logging
 
 import pytest
+from attrs import evolve
+from multidict import CIMultiDict
 
-from ocpi_gireve.journal import Exchanged, ignore, tell
+from ocpi_gireve.journal import Entry, Exchanged, Journal, ignore, tell
+from ocpi_gireve.transport import HttpRequest, HttpResponse
 
 EXCHANGED = Exchanged(
     direction="out",
@@ -37,3 +41,77 @@ def test_mistake_of_a_listener(caplog: pytest.LogCaptureFixture) -> None:
         tell(fail, EXCHANGED)
     assert caplog.messages == ["on_exchange failed with OSError"]
     assert "driver" not in caplog.text
+
+
+def exchanged(correlation_id: str, *, uid: str = "04A2B3C4") -> Exchanged:
+    """An exchange that carries a token and a card number."""
+    headers = CIMultiDict({"Authorization": "Token c2VjcmV0LXRva2Vu"})
+    return evolve(
+        EXCHANGED,
+        correlation_id=correlation_id,
+        operation="TokensReceiver.put_token",
+        module="tokens",
+        request=HttpRequest(
+            method="PUT",
+            url=f"https://a.example/tokens/FR/EMP/{uid}",
+            headers=headers,
+            body=f'{{"uid":"{uid}","valid":true}}'.encode(),
+        ),
+        response=HttpResponse(status=200, body=b'{"status_code":1000}'),
+    )
+
+
+def test_journal_keeps_what_happened() -> None:
+    """A journal shows what was sent and answered, without what is secret."""
+    journal = Journal()
+    journal(exchanged("c1"))
+    (entry,) = journal.entries()
+    assert entry.method == "PUT"
+    assert '"valid":true' in entry.request_body
+    assert entry.response_body == '{"status_code":1000}'
+    for text in (journal.export().decode(), repr(entry)):
+        assert "04A2B3C4" not in text
+        assert "c2VjcmV0" not in text
+
+
+def test_journal_exports_by_correlation_id() -> None:
+    """Everything that has one cause is exported together, as JSON lines in order."""
+    journal = Journal()
+    for number, cause in enumerate(["c1", "c2", "c1"]):
+        journal(evolve(exchanged(cause), request_id=f"r{number}"))
+    lines = [json.loads(line) for line in journal.export("c1").splitlines()]
+    assert [line["request_id"] for line in lines] == ["r0", "r2"]
+    assert all(line["operation"] == "TokensReceiver.put_token" for line in lines)
+
+
+def test_journal_is_bounded() -> None:
+    """The oldest exchanges go first, and a long body is kept by its length alone."""
+    journal = Journal(2, max_body=5)
+    for number in range(3):
+        journal(exchanged(f"c{number}"))
+    assert [entry.exchanged.correlation_id for entry in journal.entries()] == ["c1", "c2"]
+    assert journal.entries()[0].request_body.endswith("bytes>")
+
+
+def test_journal_hands_entries_on() -> None:
+    """Whoever keeps entries for longer gets each one redacted, without request and answer."""
+    kept: list[Entry] = []
+    journal = Journal(on_entry=kept.append)
+    journal(exchanged("c1"))
+    assert kept == journal.entries()
+    assert kept[0].exchanged.request is None
+    assert kept[0].exchanged.response is None
+
+
+def test_exchange_without_content() -> None:
+    """An exchange that never got a request or an answer is kept all the same."""
+    journal = Journal()
+    journal(EXCHANGED)
+    (entry,) = journal.entries()
+    assert (entry.method, entry.url, entry.response_body) == ("", "", "")
+    assert entry.to_json()["request_id"] == "r1"
+
+
+def test_repr_shows_no_content() -> None:
+    """The repr of an exchange holds nothing of its request."""
+    assert "04A2B3C4" not in repr(exchanged("c1"))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocpi_gireve.errors import Problem
-from ocpi_gireve.pagination import Link, Page, PageQuery, Rejected, last_moment, next_link, page_of
+from ocpi_gireve.pagination import Link, Page, PageQuery, Rejected, next_link, page_of
 
 NOON = datetime(2024, 2, 29, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -70,12 +70,6 @@ def test_query_covers_half_open_range() -> None:
     assert not query.covers(NOON + SECOND)
     assert not query.covers(NOON - SECOND)
     assert PageQuery().covers(NOON)
-
-
-def test_pull_ends_at_its_date_or_now() -> None:
-    """A pull without `date_to` ends now."""
-    assert last_moment(PageQuery(date_to=NOON)) == NOON
-    assert abs(last_moment(PageQuery()) - datetime.now(UTC)) < timedelta(minutes=1)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from ocpi_gireve.types import PartyId
 
 def test_page_limit_by_module() -> None:
     """A module's largest page is its own, or the profile's default."""
-    profile = Profile(name="x", page_limits={"cdrs": 20}, default_page_limit=50)
-    assert (profile.page_limit("cdrs"), profile.page_limit("locations")) == (20, 50)
+    profile = Profile(name="x", page_limits={("2.1.1", "cdrs"): 20}, default_page_limit=50)
+    limits = [profile.page_limit(*one) for one in (("cdrs", "2.1.1"), ("cdrs", "2.2.1"), ("tokens", "2.1.1"))]
+    assert limits == [20, 50, 50]
 
 
 def test_hub_is_a_partner_with_a_party_of_its_own() -> None:
@@ -32,7 +34,12 @@ def test_hub_is_a_partner_with_a_party_of_its_own() -> None:
         {"retry_base": -1},
         {"retry_cap": 0},
         {"default_page_limit": 0},
-        {"page_limits": {"cdrs": 0}},
+        {"repeat_base": 0},
+        {"repeat_cap": 0},
+        {"delta_range": timedelta(0)},
+        {"crawl_pages": 0},
+        {"crawl_seconds": 0},
+        {"page_limits": {("2.2.1", "cdrs"): 0}},
     ],
 )
 def test_numbers_are_positive(changes: dict[str, Any]) -> None:
@@ -42,9 +49,19 @@ def test_numbers_are_positive(changes: dict[str, Any]) -> None:
 
 
 def test_gireve(shared: Path) -> None:
-    """IOP's ids and page limits are those of GIREVE's guide for 2.2.1."""
+    """IOP's ids, its page limits and what it does not take are those of GIREVE's guides."""
+    for profile in (gireve.PRODUCTION, gireve.PREPRODUCTION):
+        assert profile.no_update == profile.registers_itself == {"2.2.1"}
     assert gireve.PRODUCTION.hub == PartyId("FR", "007")
     assert gireve.PREPRODUCTION.hub == gireve.SIMULATOR.hub == PartyId("FR", "107")
     facts = json.loads((shared / "spec" / "gireve.json").read_text())
-    limits = {one["module"]: one["limit"] for one in facts["page_limits"] if one["version"] == "2.2.1"}
-    assert gireve.PRODUCTION.page_limits == gireve.PREPRODUCTION.page_limits == limits
+    limits = {
+        environment: {
+            (one["version"], one["module"]): one["limit"]
+            for one in facts["page_limits"]
+            if one["environment"] in (environment, None)
+        }
+        for environment in ("production", "preproduction")
+    }
+    assert gireve.PRODUCTION.page_limits == limits["production"]
+    assert gireve.PREPRODUCTION.page_limits == gireve.SIMULATOR.page_limits == limits["preproduction"]

@@ -7,14 +7,32 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from attrs import evolve, field, frozen
+from hypothesis import given
+from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from ocpi_gireve import BILATERAL, Context, Link, Page, PageQuery, Party, PartyId, Patch, Profile, Role, v221
+from ocpi_gireve import (
+    BILATERAL,
+    Context,
+    Link,
+    Page,
+    PageQuery,
+    Party,
+    PartyId,
+    Patch,
+    Profile,
+    Role,
+    v211,
+    v221,
+)
 from ocpi_gireve._wire import encode_body
+from ocpi_gireve.access import Principal
+from ocpi_gireve.dialect import Dialect
 from ocpi_gireve.errors import (
     Exchange,
     Forbidden,
@@ -28,16 +46,21 @@ from ocpi_gireve.errors import (
     Unauthorized,
     UnknownLocation,
     UnknownObject,
+    UnknownReceiver,
+    UnknownToken,
 )
 from ocpi_gireve.gireve import PREPRODUCTION
+from ocpi_gireve.idempotence import Reason
 from ocpi_gireve.interface import Interface
 from ocpi_gireve.journal import Exchanged
 from ocpi_gireve.pagination import page_of
-from ocpi_gireve.server import Mount, Principal, Server
+from ocpi_gireve.server import LateOutcome, Mount, Server
 from ocpi_gireve.store.records import TokenKind
+from ocpi_gireve.testing import sample
 from ocpi_gireve.tokens import token_digest
 from ocpi_gireve.transport import HttpRequest, HttpResponse
 from ocpi_gireve.types import Secret
+from ocpi_gireve.v211.dialect import DIALECT as V211
 from tests.support import (
     NOW,
     CpoLocations,
@@ -53,16 +76,25 @@ from tests.support import (
 )
 
 LOCATIONS = "/2.2.1/receiver/locations"
+CDRS = "/2.2.1/receiver/cdrs"
 PUT_URL = f"{LOCATIONS}/FR/CPO/LOC1"
 EMP = Party("FR", "EMP", Role.EMSP, name="Example eMSP")
-CPO_ID, EMP_ID, HUB_ID = PartyId("FR", "CPO"), PartyId("FR", "EMP"), PartyId("FR", "107")
-PARTNERS: dict[str, tuple[TokenKind, Profile, frozenset[PartyId]]] = {
-    "cpo": (TokenKind.CURRENT, BILATERAL, frozenset({CPO_ID})),
-    "two": (TokenKind.CURRENT, BILATERAL, frozenset({PartyId("FR", "AAA"), PartyId("FR", "BBB")})),
-    "hub": (TokenKind.CURRENT, PREPRODUCTION, frozenset({HUB_ID})),
-    "previous": (TokenKind.PREVIOUS, BILATERAL, frozenset({CPO_ID})),
-    "pending": (TokenKind.PENDING, BILATERAL, frozenset[PartyId]()),
-    "new": (TokenKind.A, BILATERAL, frozenset[PartyId]()),
+CPO_ID, EMP_ID, EM2_ID, HUB_ID = (PartyId("FR", name) for name in ("CPO", "EMP", "EM2", "107"))
+
+
+def _roles(*parties: PartyId) -> dict[PartyId, frozenset[Role]]:
+    """These parties as CPO and as eMSP, so that none is refused for its role."""
+    return dict.fromkeys(parties, frozenset({Role.CPO, Role.EMSP}))
+
+
+PARTNERS: dict[str, tuple[TokenKind, Profile, Mapping[PartyId, frozenset[Role]]]] = {
+    "cpo": (TokenKind.CURRENT, BILATERAL, _roles(CPO_ID)),
+    "emp": (TokenKind.CURRENT, BILATERAL, {EM2_ID: frozenset({Role.EMSP})}),
+    "two": (TokenKind.CURRENT, BILATERAL, _roles(PartyId("FR", "AAA"), PartyId("FR", "BBB"))),
+    "hub": (TokenKind.CURRENT, PREPRODUCTION, _roles(HUB_ID)),
+    "previous": (TokenKind.PREVIOUS, BILATERAL, _roles(CPO_ID)),
+    "pending": (TokenKind.PENDING, BILATERAL, _roles()),
+    "new": (TokenKind.A, BILATERAL, _roles()),
 }
 
 
@@ -82,6 +114,7 @@ class Book:
                     kind=kind,
                     profile=profile,
                     parties=parties,
+                    role=Role.CPO if name == "emp" else Role.EMSP,
                     elsewhere=self.elsewhere,
                     token=token,
                 )
@@ -128,7 +161,7 @@ class Served:
         """Send one request; `path` follows the public URL's own."""
         sent = CIMultiDict[str](headers)
         if token is not None:
-            sent.add("Authorization", basic(token))
+            sent.add("Authorization", f"Token {token}" if "/2.1.1" in path else basic(token))
         data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         return await self.server.handle(
             HttpRequest(method=method, url=f"/ocpi{path}", headers=sent, body=data)
@@ -141,21 +174,30 @@ def serve(
     elsewhere: frozenset[PartyId] = frozenset(),
     timeout: float = 5.0,
     listener: Callable[[Exchanged], None] | None = None,
+    command_ack: float = 5.0,
+    on_late: Callable[[LateOutcome], None] | None = None,
+    idempotent: bool = True,
 ) -> Served:
-    """Make a server of handlers."""
-    found: dict[type[Interface], object] = {
-        one: handler for one in v221.DIALECT.interfaces for handler in handlers if isinstance(handler, one)
-    }
-    found[v221.VersionsInterface] = found[v221.CredentialsInterface] = Handshaking()
+    """Make a server of handlers, in both versions."""
+    mounts: list[Mount] = []
+    for dialect in (v221.DIALECT, V211):
+        found: dict[type[Interface], object] = {
+            one: handler for one in dialect.interfaces for handler in handlers if isinstance(handler, one)
+        }
+        found[dialect.versions] = found[dialect.credentials] = Handshaking()
+        mounts.append(Mount(dialect=dialect, handlers=found))
     told: list[Exchanged] = []
     book = Book(elsewhere)
     server = Server(
         public_url="https://emsp.example.com/ocpi/",
         parties=parties,
-        mounts=[Mount(dialect=v221.DIALECT, handlers=found)],
+        mounts=mounts,
         principals=book,
         on_exchange=listener or told.append,
         handler_timeout=timeout,
+        command_ack=command_ack,
+        on_late=on_late,
+        idempotent=idempotent,
     )
     return Served(server, told, book)
 
@@ -207,15 +249,15 @@ async def test_wrong_or_missing_token(token: str | None) -> None:
         assert (response.status, envelope(response)["status_code"]) == (401, 2000)
         assert response.headers["WWW-Authenticate"] == "Token"
         assert response.headers["Content-Type"] == "application/json"
-        assert "data" not in envelope(response)
+        assert envelope(response).get("data", {}) == {}
     assert served.book.admissions == []
     assert {one.partner for one in served.told} == {""}
 
 
 async def test_one_authorization_header() -> None:
-    """Two Authorization headers are refused, even if one of them is right."""
+    """Two Authorization headers are HTTP 400, even if each is right: a proxy may have read the other one."""
     response = await serve(EmspLocations()).ask("GET", PUT_URL, headers=[("Authorization", basic("cpo"))])
-    assert response.status == 401
+    assert (response.status, envelope(response)["status_code"]) == (400, 2001)
 
 
 @pytest.mark.parametrize(
@@ -557,7 +599,141 @@ async def test_posted_objects(token: str, changes: dict[str, str], code: int) ->
     assert (response.status, envelope(response)["status_code"]) == (200, code)
 
 
+async def test_role_that_does_not_call() -> None:
+    """Who asks what its role does not ask is HTTP 403; a hub may ask anything. (A6)"""
+    cpo, emsp = CpoLocations([]), EmspLocations()
+    served = serve(cpo, emsp)
+    for path, token, status in (
+        (PUT_URL, "emp", 403),
+        ("/2.2.1/sender/locations", "emp", 200),
+        ("/2.2.1/sender/locations", "hub", 200),
+    ):
+        response = await served.ask("GET", path, token=token)
+        code = 2000 if status == 403 else 1000
+        assert (response.status, envelope(response)["status_code"]) == (status, code)
+    assert len(cpo.seen) == 2
+
+
+async def test_role_of_a_connection() -> None:
+    """In 2.1.1 a token opens the side of ours that it was exchanged for."""
+    served = serve(EmspLocations211())
+    assert (await served.ask("GET", f"{LOCATIONS_211}/FR/CPO/LOC1", token="cpo")).status == 404
+    assert (await served.ask("GET", f"{LOCATIONS_211}/FR/EM2/LOC1", token="emp")).status == 401
+
+
 # --- what comes back -----------------------------------------------------------------------------------
+
+
+LOCATIONS_211 = "/emsp/2.1.1/locations"
+PUT_211 = f"{LOCATIONS_211}/FR/CPO/LOC1"
+
+
+class EmspLocations211(v211.LocationsEmsp):
+    """Takes everything, and knows nothing."""
+
+    async def get_location(self, ctx: Context, ref: v211.LocationRef) -> v211.Location:
+        raise UnknownLocation
+
+    async def get_evse(self, ctx: Context, ref: v211.EvseRef) -> v211.EVSE:
+        raise UnknownToken
+
+    async def get_connector(self, ctx: Context, ref: v211.ConnectorRef) -> v211.Connector:
+        raise UnknownReceiver
+
+    async def put_location(self, ctx: Context, ref: v211.LocationRef, location: v211.Location) -> None:
+        """Take it."""
+
+    async def put_evse(self, ctx: Context, ref: v211.EvseRef, evse: v211.EVSE) -> None:
+        """Take it."""
+
+    async def put_connector(self, ctx: Context, ref: v211.ConnectorRef, connector: v211.Connector) -> None:
+        """Take it."""
+
+    async def patch_location(
+        self, ctx: Context, ref: v211.LocationRef, changes: Patch[v211.Location]
+    ) -> None:
+        raise StatusError("custom", status_code=2942)
+
+    async def patch_evse(self, ctx: Context, ref: v211.EvseRef, changes: Patch[v211.EVSE]) -> None:
+        """Take it."""
+
+    async def patch_connector(
+        self, ctx: Context, ref: v211.ConnectorRef, changes: Patch[v211.Connector]
+    ) -> None:
+        """Take it."""
+
+
+async def test_nothing_to_say_in_211() -> None:
+    """In 2.1.1 `data` is an empty object where there is nothing to say, in errors of every kind, too."""
+    served = serve(EmspLocations211())
+    location = plain(evolve(sample(v211.Location), id="LOC1"))
+    for method, path, status, code in (
+        ("PUT", PUT_211, 200, 1000),
+        ("PATCH", f"{PUT_211}/E1", 200, 2001),
+        ("GET", PUT_211, 404, 2003),
+        ("GET", f"{LOCATIONS_211}/FR/XXX/LOC1", 404, 2000),
+        ("DELETE", PUT_211, 405, 2000),
+        ("GET", "/emsp/2.1.1/nothing", 404, 2000),
+        ("GET", "/cpo/2.1.1/locations", 404, 2000),
+    ):
+        body = {"PUT": location, "PATCH": {"connectors": 1}}.get(method)
+        response = await served.ask(method, path, body=body)
+        assert (response.status, envelope(response)["status_code"]) == (status, code), path
+        assert envelope(response)["data"] == {}, path
+    refused = served.server.refuse_request(
+        MessageTooLarge(), HttpRequest(method="PUT", url=f"/ocpi{PUT_211}")
+    )
+    assert envelope(refused)["data"] == {}
+
+
+async def test_nothing_to_say_where_the_version_is_unknown() -> None:
+    """An error at a URL that tells no version is fit for both; one at 2.2.1's leaves `data` out."""
+    served = serve(EmspLocations())
+    for path, has_data in (("/versions", True), ("/nothing", True), ("/2.2.1", False), (PUT_URL, False)):
+        response = await served.ask("GET", path, token="unknown")
+        assert ("data" in envelope(response)) is has_data, path
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", f"{PUT_211}/E1", 404, 2000),
+        ("GET", f"{PUT_211}/E1/1", 200, 3000),
+        ("PATCH", PUT_211, 200, 2000),
+    ],
+)
+async def test_codes_of_211(method: str, path: str, status: int, code: int) -> None:
+    """A status code that a version does not define goes out as the generic one of its kind."""
+    response = await serve(EmspLocations211()).ask(method, path, body={} if method == "PATCH" else None)
+    assert (response.status, envelope(response)["status_code"]) == (status, code)
+
+
+@pytest.mark.parametrize("dialect", [V211, v221.DIALECT], ids=["2.1.1", "2.2.1"])
+def test_codes_of_the_specification(dialect: Dialect, shared: Path) -> None:
+    """Each version defines the codes of its chapter on status codes, and 2.2.1 ranges for everybody's own."""
+    table = json.loads((shared / "spec" / f"ocpi-{dialect.version}.json").read_bytes())["status_codes"]
+    assert {str(code) for code in dialect.status_codes} == set(table["codes"])
+    assert dialect.own_codes == ("29xx" in table["ranges"])
+
+
+async def test_date_from_that_is_required() -> None:
+    """A list of sessions without `date_from` is 2001: the text requires it there, and nowhere else."""
+
+    class Sessions(v221.SessionsSender):
+        async def list_sessions(self, ctx: Context, query: PageQuery) -> Page[v221.Session]:
+            return page_of([], query)
+
+        async def put_charging_preferences(
+            self, ctx: Context, ref: v221.OwnSessionRef, preferences: v221.ChargingPreferences
+        ) -> v221.ChargingPreferencesResponse:
+            raise UnknownObject
+
+    served = serve(Sessions())
+    response = await served.ask("GET", "/2.2.1/sender/sessions", token="emp")
+    assert (response.status, envelope(response)["status_code"]) == (200, 2001)
+    assert "?date_from: " in envelope(response)["status_message"]
+    response = await served.ask("GET", "/2.2.1/sender/sessions?date_from=2026-01-01T00:00:00Z", token="emp")
+    assert envelope(response)["status_code"] == 1000
 
 
 async def test_answer_without_data() -> None:
@@ -819,6 +995,41 @@ async def test_total_that_was_counted_too_early() -> None:
     assert (response.headers["X-Total-Count"], "Link" in response.headers) == ("7", False)
 
 
+Step = tuple[bool, int]
+
+
+@given(
+    st.integers(0, 30),
+    st.integers(1, 7),
+    st.lists(st.lists(st.tuples(st.booleans(), st.integers(0, 30)), max_size=10), max_size=30),
+)
+async def test_pages_while_objects_change(count: int, limit: int, steps: list[list[Step]]) -> None:
+    """Objects that are created and updated between two pages cost no other its place: each is served once."""
+    kept = {f"L{n}": a_location(id=f"L{n}", evses=[]) for n in range(count)}
+    there_throughout = set(kept)
+
+    class Changing(CpoLocations):
+        async def list_locations(self, ctx: Context, query: PageQuery) -> Page[v221.Location]:
+            return page_of(list(kept.values()), query)
+
+    served = serve(Changing([]))
+    changes = iter(steps)
+    path: str | None = f"{LIST}?limit={limit}"
+    seen: list[str] = []
+    while path:
+        response = await served.ask("GET", path)
+        seen += [one["id"] for one in envelope(response)["data"]]
+        assert int(response.headers["X-Total-Count"]) == len(kept)
+        for is_update, number in next(changes, list[Step]()):
+            name = f"L{number}" if is_update else f"NEW{number}"
+            if is_update is (name in kept):
+                kept[name] = a_location(id=name, evses=[], last_updated=NOW + timedelta(hours=number))
+        link = response.headers.get("Link", "").partition(">")[0]
+        path = link.removeprefix("<https://emsp.example.com/ocpi") or None
+    assert len(seen) == len(set(seen))
+    assert there_throughout <= set(seen)
+
+
 async def test_pages_at_a_hubs_limits() -> None:
     """A partner is served at most the pages of its own profile."""
 
@@ -830,6 +1041,302 @@ async def test_pages_at_a_hubs_limits() -> None:
     for token, size in (("hub", 1000), ("cpo", 100)):
         response = await served.ask("GET", "/2.2.1/sender/tokens", token=token)
         assert len(envelope(response)["data"]) == size
+
+
+# --- messages that come again ---------------------------------------------------------------------------
+
+
+async def test_put_again() -> None:
+    """An object put twice reaches its handler once, whatever the order and spelling of its JSON."""
+    emsp = EmspLocations()
+    served = serve(emsp)
+    body = plain(a_location())
+    for sent in (body, dict(reversed(body.items())), {**body, "name": "Port"}):
+        assert envelope(await served.ask("PUT", PUT_URL, body=sent))["status_code"] == 1000
+    assert len(emsp.seen) == 2
+    assert served.server.idempotence is not None
+    assert dict(served.server.idempotence.counts) == {Reason.REPEATED: 1}
+
+
+async def test_waiting_for_a_turn_ends(caplog: pytest.LogCaptureFixture) -> None:
+    """A message that waits for another one at its object waits no longer than a handler may take."""
+    let = asyncio.Event()
+
+    class Stuck(EmspLocations):
+        async def put_location(self, ctx: Context, ref: v221.LocationRef, location: v221.Location) -> None:
+            await super().put_location(ctx, ref, location)
+            await let.wait()
+
+    emsp = Stuck()
+    served = serve(emsp, timeout=0.05)
+    bodies = [plain(a_location(name=name)) for name in ("A", "B", "C")]
+    asking = [asyncio.create_task(served.ask("PUT", PUT_URL, body=body)) for body in bodies]
+    codes = [envelope(await one)["status_code"] for one in asking]
+    assert codes == [3000, 3000, 3000]
+    assert "took longer than 0.05 s" in caplog.text
+    let.set()
+    assert envelope(await served.ask("PUT", PUT_URL, body=bodies[0]))["status_code"] == 1000
+
+
+async def test_idempotence_is_an_option() -> None:
+    """Who knows repetitions itself may have its handlers see every message."""
+    emsp = EmspLocations()
+    served = serve(emsp, idempotent=False)
+    for _ in range(2):
+        await served.ask("PUT", PUT_URL, body=plain(a_location()))
+    assert len(emsp.seen) == 2
+    assert served.server.idempotence is None
+
+
+async def test_cdr_again() -> None:
+    """A CDR that comes again is answered with the same place; other content of its id is 2001."""
+    cdrs = EmspCdrs()
+    served = serve(cdrs)
+    first, second = [await served.ask("POST", CDRS, body=plain(a_cdr())) for _ in range(2)]
+    assert second.headers["Location"] == first.headers["Location"]
+    other = await served.ask("POST", CDRS, body={**plain(a_cdr()), "total_energy": 99})
+    assert (other.status, envelope(other)["status_code"]) == (200, 2001)
+    assert "Location" not in other.headers
+    assert cdrs.cdrs == {"CDR1": a_cdr()}
+
+
+async def test_place_that_nobody_could_call_is_not_remembered() -> None:
+    """A handler's mistake in naming a place is not kept: the repetition gets the place that works."""
+
+    class Learning(EmspCdrs):
+        async def post_cdr(self, ctx: Context, cdr: v221.CDR) -> Link:
+            place = await super().post_cdr(ctx, cdr)
+            self.tries = getattr(self, "tries", 0) + 1
+            return Link("..") if self.tries == 1 else place
+
+    served = serve(Learning())
+    codes = [envelope(await served.ask("POST", CDRS, body=plain(a_cdr())))["status_code"] for _ in range(3)]
+    assert codes == [3000, 1000, 1000]
+
+
+# --- commands in time -----------------------------------------------------------------------------------
+
+START_221, STOP_211 = "/2.2.1/receiver/commands/START_SESSION", "/cpo/2.1.1/commands/STOP_SESSION"
+RESULT_URL = "https://emsp.example.com/START_SESSION/17"
+
+
+class Charger:
+    """What a charger does with a command: nothing, until it is let."""
+
+    def __init__(self) -> None:
+        self.let = asyncio.Event()
+        self.addressed = 0
+        self.error: BaseException | None = None
+        self.ended = asyncio.Event()
+
+    async def carry_out(self) -> None:
+        """Wait to be let, then fail as told."""
+        self.addressed += 1
+        try:
+            await self.let.wait()
+            if self.error is not None:
+                raise self.error
+        finally:
+            self.ended.set()
+
+
+class Commands221(v221.CommandsReceiver):
+    def __init__(self, charger: Charger, says: v221.CommandResponseType) -> None:
+        self.charger, self.says = charger, says
+
+    async def start_session(self, ctx: Context, command: v221.StartSession) -> v221.CommandResponse:
+        await self.charger.carry_out()
+        return v221.CommandResponse(result=self.says, timeout=30)
+
+    async def stop_session(self, ctx: Context, command: v221.StopSession) -> v221.CommandResponse:
+        raise UnknownObject
+
+    async def reserve_now(self, ctx: Context, command: v221.ReserveNow) -> v221.CommandResponse:
+        raise UnknownObject
+
+    async def cancel_reservation(self, ctx: Context, command: v221.CancelReservation) -> v221.CommandResponse:
+        raise UnknownObject
+
+    async def unlock_connector(self, ctx: Context, command: v221.UnlockConnector) -> v221.CommandResponse:
+        raise UnknownObject
+
+
+class Commands211(v211.CommandsCpo):
+    def __init__(self, charger: Charger) -> None:
+        self.charger = charger
+
+    async def start_session(self, ctx: Context, command: v211.StartSession) -> v211.CommandResponse:
+        raise UnknownObject
+
+    async def stop_session(self, ctx: Context, command: v211.StopSession) -> v211.CommandResponse:
+        await self.charger.carry_out()
+        return v211.CommandResponse(result=v211.CommandResponseType.ACCEPTED)
+
+    async def reserve_now(self, ctx: Context, command: v211.ReserveNow) -> v211.CommandResponse:
+        raise UnknownObject
+
+    async def unlock_connector(self, ctx: Context, command: v211.UnlockConnector) -> v211.CommandResponse:
+        raise UnknownObject
+
+
+def start_body() -> dict[str, Any]:
+    """A command for a token of FR*EM2."""
+    token = a_token(party_id="EM2")
+    return plain(v221.StartSession(response_url=RESULT_URL, token=token, location_id="LOC1"))
+
+
+CPO_PARTY = Party("FR", "CPO", Role.CPO, name="Example CPO")
+
+
+def commanded(
+    charger: Charger,
+    says: v221.CommandResponseType = v221.CommandResponseType.ACCEPTED,
+    *,
+    command_ack: float = 0.0,
+    timeout: float = 5.0,
+) -> tuple[Served, list[LateOutcome]]:
+    """A CPO whose charger takes its time."""
+    late: list[LateOutcome] = []
+    served = serve(
+        Commands221(charger, says),
+        Commands211(charger),
+        parties=[CPO_PARTY],
+        command_ack=command_ack,
+        timeout=timeout,
+        on_late=late.append,
+    )
+    return served, late
+
+
+async def test_command_in_time() -> None:
+    """A command that is answered in time is answered by its handler."""
+    charger = Charger()
+    charger.let.set()
+    served, late = commanded(charger, v221.CommandResponseType.UNKNOWN_SESSION, command_ack=5.0)
+    response = await served.ask("POST", START_221, token="emp", body=start_body())
+    assert envelope(response)["data"] == {"result": "UNKNOWN_SESSION", "timeout": 30}
+    assert late == []
+
+
+async def test_command_that_is_late(caplog: pytest.LogCaptureFixture) -> None:
+    """A late handler goes on: its command is answered ACCEPTED, as its repetitions are, and it is logged."""
+    charger = Charger()
+    served, late = commanded(charger)
+    for _ in range(3):
+        response = await served.ask("POST", START_221, token="emp", body=start_body())
+        assert (response.status, envelope(response)["status_code"]) == (200, 1000)
+        assert envelope(response)["data"] == {"result": "ACCEPTED", "timeout": 60}
+    assert "took longer than 0 s; answered ACCEPTED, and goes on" in caplog.text
+    charger.let.set()
+    await charger.ended.wait()
+    await settled()
+    assert "CommandsReceiver.start_session, answered before, ended with an answer" in caplog.text
+    again = await served.ask("POST", START_221, token="emp", body=start_body())
+    assert envelope(again)["data"] == {"result": "ACCEPTED", "timeout": 60}
+    assert (charger.addressed, late) == (1, [])
+
+
+async def settled() -> None:
+    """Let every task that can go on do so."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_late_in_211() -> None:
+    """In 2.1.1 a late handler's command is answered TIMEOUT, which the text has for it; nothing is posted."""
+    charger = Charger()
+    served, late = commanded(charger)
+    body = {"response_url": RESULT_URL, "session_id": "S1"}
+    for _ in range(2):
+        response = await served.ask("POST", STOP_211, token="emp", body=body)
+        assert envelope(response)["data"] == {"result": "TIMEOUT"}
+    charger.let.set()
+    await charger.ended.wait()
+    await settled()
+    again = await served.ask("POST", STOP_211, token="emp", body=body)
+    assert envelope(again)["data"] == {"result": "TIMEOUT"}
+    assert (charger.addressed, late) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("says", "error", "posted"),
+    [
+        (v221.CommandResponseType.REJECTED, None, "REJECTED"),
+        (v221.CommandResponseType.NOT_SUPPORTED, None, "NOT_SUPPORTED"),
+        (v221.CommandResponseType.UNKNOWN_SESSION, None, "REJECTED"),
+        (v221.CommandResponseType.ACCEPTED, OSError(), "FAILED"),
+        (v221.CommandResponseType.ACCEPTED, UnknownLocation(), "FAILED"),
+    ],
+)
+async def test_outcome_that_is_owed(
+    says: v221.CommandResponseType,
+    error: Exception | None,
+    posted: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """After ACCEPTED an outcome is owed: what the handler refused or failed at is posted."""
+    charger = Charger()
+    charger.error = error
+    served, late = commanded(charger, says)
+    await served.ask("POST", START_221, token="emp", body=start_body(), headers={"X-Correlation-ID": "c7"})
+    charger.let.set()
+    await charger.ended.wait()
+    await settled()
+    (owed,) = late
+    assert owed.outcome == v221.CommandResult(result=v221.CommandResultType(posted))
+    assert (owed.place, owed.context.partner, owed.context.correlation_id) == (Link(RESULT_URL), "emp", "c7")
+    assert owed.post == v221.CommandsSender.post_result
+    if error is not None:
+        assert f"answered before, ended with {type(error).__name__}" in caplog.text
+        # A failure is not remembered: the repetition reaches the charger.
+        charger.error = None
+        await served.ask("POST", START_221, token="emp", body=start_body())
+        await settled()
+        assert charger.addressed == 2
+
+
+async def test_handler_that_never_ends() -> None:
+    """A handler that was late is cancelled at its own deadline, and the outcome is a TIMEOUT."""
+    charger = Charger()
+    served, late = commanded(charger, timeout=0.01)
+    await served.ask("POST", START_221, token="emp", body=start_body())
+    await charger.ended.wait()
+    await settled()
+    assert [one.outcome for one in late] == [v221.CommandResult(result=v221.CommandResultType.TIMEOUT)]
+
+
+async def test_late_handlers_end_with_the_server() -> None:
+    """When the server closes, handlers that went on after their answer are cancelled."""
+    charger = Charger()
+    served, late = commanded(charger)
+    await served.ask("POST", START_221, token="emp", body=start_body())
+    await served.server.close()
+    assert charger.ended.is_set()
+    assert late == []
+
+
+async def test_command_whose_request_is_cancelled() -> None:
+    """Who cancels a command's request before its answer cancels its handler."""
+    charger = Charger()
+    served, _ = commanded(charger, command_ack=60.0)
+    asking = asyncio.create_task(served.ask("POST", START_221, token="emp", body=start_body()))
+    await settled()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await charger.ended.wait()
+
+
+async def test_token_of_another_emsp() -> None:
+    """A command with another eMSP's token reaches no charger."""
+    charger = Charger()
+    served, _ = commanded(charger)
+    response = await served.ask(
+        "POST", START_221, token="emp", body={**start_body(), "token": plain(a_token())}
+    )
+    assert (response.status, envelope(response)["status_code"]) == (200, 2001)
+    assert "/token/party_id: " in envelope(response)["status_message"]
+    assert charger.addressed == 0
 
 
 # --- the journal ---------------------------------------------------------------------------------------

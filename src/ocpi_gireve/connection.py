@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-import logging
+import asyncio
+import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
+from datetime import datetime, timedelta
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
-from attrs import define, evolve, frozen
+from attrs import define, evolve, field, frozen
 from multidict import CIMultiDict
 
+from ._codec import decode_items
 from ._model import Model
 from ._wire import (
     JSON_TYPE,
@@ -19,44 +31,50 @@ from ._wire import (
     encode_body,
     link_path,
     open_answer,
+    page_headers,
     path_and_query,
     put_party,
     require_whole_patch,
     subject,
 )
 from .context import Context
+from .crawl import OVERLAP, Arrived, Clock, Ledger, Listing, Pull, crawl, crawl_pages
 from .dialect import Dialect
 from .errors import (
     BadAnswer,
+    DecodeError,
     Exchange,
     NoAnswer,
     NotRegistered,
-    NotSent,
     NotServed,
+    NotTrusted,
     OcpiError,
     StatusError,
+    Unauthorized,
     UrlRefused,
 )
 from .http.urls import UrlPolicy, same_place
 from .interface import Operation, operation_of
 from .journal import Exchanged, OnExchange, tell
+from .logs import Ids, enter_exchange, leave_exchange
 from .outbox import Outbox
+from .outbox.policy import http_date, retry_after
 from .pagination import Link, Page, PageQuery
 from .profile import STREAMS, Profile
+from .store import Store
 from .store.records import ConnectionRecord, ConnectionState, NewUpload, Upload
+from .telemetry import Ended, NoTelemetry, Telemetry
 from .tokens import TokenEncoding, authorization
 from .transport import HttpRequest, HttpResponse, Transport
-from .types import OcpiEnum, Party, PartyId, Role, Secret
-
-log = logging.getLogger("ocpi_gireve.connection")
+from .types import OcpiEnum, Party, PartyId, Role, Secret, utc_now
 
 P = ParamSpec("P")
 D = TypeVar("D", bound="Model | OcpiEnum | Link | Sequence[Model] | None")
 T = TypeVar("T", bound=Model)
 R = TypeVar("R")
 
-MAX_PAGES = 10_000
-"""The longest crawl, in pages."""
+LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""HTTP statuses that say nothing of the request but that it came at a bad moment."""
 
 
 @frozen(kw_only=True)
@@ -85,16 +103,79 @@ def url_policy(profile: Profile, origins: Iterable[str] | None = None) -> UrlPol
 
 @define(kw_only=True, eq=False)
 class Wiring:
-    """What a connection is made of; shared by all its views, and changed by the handshake alone."""
+    """What a connection is made of; shared by all its views, and changed by the handshake alone.
+
+    Attributes:
+        record: The partner as it is kept.
+        profile: What kind of partner it is.
+        dialects: The versions of our platform, the one to prefer first.
+        transport: What carries requests to it.
+        hosted: Every party of our platform.
+        public_url: Below which our platform serves.
+        outbox: What keeps and delivers uploads.
+        on_exchange: Told of every exchange.
+        store: Where pulls keep how far they have come.
+        clock: What time it is at the partner.
+        pulls: Which pull of each stream is the present one.
+        telemetry: Accompanies every exchange.
+    """
 
     record: ConnectionRecord
     profile: Profile
     dialects: Mapping[str, Dialect]
     transport: Transport
-    parties: Sequence[Party]
+    hosted: Sequence[Party]
     public_url: str
     outbox: Outbox
     on_exchange: OnExchange
+    store: Store
+    clock: Clock = field(factory=Clock)
+    pulls: MutableMapping[str, object] = field(factory=dict[str, object])
+    telemetry: Telemetry | None = None
+
+    @property
+    def parties(self) -> tuple[Party, ...]:
+        """The parties of ours that the connection is for, in the roles that it is for."""
+        party, role = self.record.party, self.record.role
+        return tuple(
+            one
+            for one in self.hosted
+            if party in (None, one.id) and (role is None or one.role in (role, Role.HUB))
+        )
+
+    @property
+    def role(self) -> Role | None:
+        """The one role of one party of ours that the connection is for; None where it is for more."""
+        if len(self.parties) != 1:
+            return None
+        # A hub has both sides of 2.1.1: its operator says which one a connection is about.
+        role = self.record.role or self.parties[0].role
+        return None if role is Role.HUB else role
+
+    @property
+    def spoken(self) -> tuple[Dialect, ...]:
+        """The versions that can be agreed on, the one to prefer first."""
+        pinned = self.profile.versions
+        return tuple(
+            one
+            for one in self.dialects.values()
+            if (pinned is None or one.version in pinned)
+            and (not one.per_role or self.role in one.details_paths)
+        )
+
+    def token_encoding(self, dialect: Dialect) -> TokenEncoding:
+        """Return how the partner takes a token in a version."""
+        own = self.profile.token_encoding
+        return dialect.token_encoding if own in (None, TokenEncoding.AUTO) else own
+
+    def token(self, refused: Sequence[Secret] = ()) -> Secret | None:
+        """Return the token to present, or the next one after some were refused; None: there is none left.
+
+        A request that was under way while new credentials were exchanged has presented the token before. And
+        a partner that did not hear our answer may know no other than that.
+        """
+        tokens = (self.record.outbound_token, self.record.previous_token)
+        return next((token for token in tokens if token is not None and token not in refused), None)
 
     @property
     def dialect(self) -> Dialect:
@@ -235,16 +316,22 @@ class Connection:
         operation: Callable[[Any, Context, PageQuery], Coroutine[Any, Any, Page[T]]],
         query: PageQuery | None = None,
     ) -> AsyncIterator[T]:
-        """Iterate over all objects of a listing, page by page.
+        """Iterate over all objects of a listing, page by page, while the next page is on its way.
 
-        Items that cannot be read are logged and left out; `pages` gives them too.
+        Items that cannot be read are logged and left out; `pages` gives them too. What changes at the partner
+        meanwhile makes no object get lost, but one may come twice. `pull` remembers how far it came, too.
+
+        Args:
+            operation: The listing.
+            query: Which part of it; None: all. Its `limit` is the profile's page limit unless it says one.
 
         Raises:
             UrlRefused: a page's ``Link`` leads elsewhere than to the partner's own endpoint.
-            BadAnswer: the pages run in a circle, or there are more than `MAX_PAGES`.
+            BadAnswer: the pages run in a circle, or there are more than the profile's `crawl_pages`.
+            ValueError: the query lacks a date that the listing requires.
             OcpiError: as for `call`.
         """
-        return self._crawl(self._declared(operation), query or PageQuery())
+        return crawl(*self._listed(operation, query))
 
     def pages(
         self,
@@ -256,7 +343,57 @@ class Connection:
         Raises:
             OcpiError: as for `crawl`.
         """
-        return cast("AsyncIterator[Page[T]]", self._pages(self._declared(operation), query or PageQuery()))
+        return crawl_pages(*self._listed(operation, query))
+
+    def pull(
+        self,
+        operation: Callable[[Any, Context, PageQuery], Coroutine[Any, Any, Page[T]]],
+        *,
+        full: bool = False,
+        since: datetime | None = None,
+        resume: bool = True,
+        overlap: timedelta = OVERLAP,
+    ) -> Pull[T]:
+        """Iterate over everything the first time, and over what has changed since every other time.
+
+        ``async for location in iop.pull(v221.LocationsSender.list_locations): ...``
+
+        A *full* pull asks without dates. A *delta* asks for what changed from the start of the last complete
+        pull (by the partner's clock) up to now, in several spans where the profile's `delta_range` says so.
+        How far it came is in the store: a pull that was left half-way goes on at the page that was not taken
+        whole, after a restart too. The views of `routed` that speak for another party, or to one other than
+        the hub, pull apart and remember apart.
+
+        Args:
+            operation: The listing.
+            full: Ask for everything, whatever was pulled before.
+            since: Ask for what changed from this moment on, whatever was pulled before; a later moment than
+                the next delta's own does not change where that begins. A listing that the partner gives by
+                dates only, such as sessions, needs it the first time.
+            resume: Whether to go on with a pull that was left half-way.
+            overlap: How far before the start of the last pull a delta begins. More helps where objects reach
+                the partner long after the moment written into them, as they may through a hub.
+
+        Raises:
+            ValueError: `since` has no time zone; while iterating: the first pull of a listing that needs
+                dates has no `since`.
+            RuntimeError: while iterating: another pull of the same stream has begun.
+            StoreError: while iterating: how far it came cannot be kept.
+            OcpiError: while iterating: as for `crawl`.
+        """
+        declared = self._declared(operation)
+        sender, receiver = self._puller(declared)
+        version = self._wiring.dialect.version
+        to = f"/{receiver.key}" if receiver else ""
+        ledger = Ledger(
+            store=self._wiring.store,
+            connection=self.id,
+            stream=f"{version}/{declared.id}/{sender.key}{to}",
+            owner=sender,
+            version=version,
+            turns=self._wiring.pulls,
+        )
+        return Pull(self._listing(declared), ledger, full=full, since=since, resume=resume, overlap=overlap)
 
     async def upload(
         self,
@@ -336,7 +473,7 @@ class Connection:
             # Noted in the journal; what it means for the upload is the outbox's to say.
             if not arrived:
                 raise
-        return arrived[0]
+        return arrived[-1]
 
     def _declared(self, operation: Callable[..., Any]) -> Operation:
         declared = operation_of(operation)
@@ -386,52 +523,132 @@ class Connection:
     async def _send(
         self, operation: Operation, url: str, body: bytes, read: Callable[[HttpResponse, Exchange], R]
     ) -> R:
+        """Carry out one exchange; a GET again, where the first came at a bad moment."""
+        profile = self._wiring.profile
+        repeats = profile.repeats if operation.http_method == "GET" else 0
+        # No attempt begins later than one attempt may take.
+        last_start = time.monotonic() + profile.timeout
+        correlation_id = self._routing.correlation_id or str(uuid.uuid4())
+        delay = profile.repeat_base
+        while True:
+            arrived: list[HttpResponse] = []
+
+            def keep(response: HttpResponse, exchange: Exchange, into: list[HttpResponse] = arrived) -> R:
+                into.append(response)
+                return read(response, exchange)
+
+            try:
+                return await self._send_once(operation, url, body, correlation_id, keep)
+            except (NoAnswer, StatusError, BadAnswer) as failed:
+                wait = _wait(failed, arrived, delay)
+                if not repeats or wait > profile.repeat_cap or time.monotonic() + wait > last_start:
+                    raise
+            await asyncio.sleep(wait)
+            repeats -= 1
+            delay *= 2
+
+    async def _send_once(
+        self,
+        operation: Operation,
+        url: str,
+        body: bytes,
+        correlation_id: str,
+        read: Callable[[HttpResponse, Exchange], R],
+    ) -> R:
         wiring = self._wiring
-        token = wiring.record.outbound_token
+        token = wiring.token()
         if token is None:
             raise NotRegistered(f"{self.id}: not registered, so there is no token to present; register first")
         headers = CIMultiDict[str]()
-        if wiring.dialect.routing and operation.interface.functional:
-            put_party(headers, "from", self._sender())
-            put_party(headers, "to", self._receiver())
-        return await send(
-            wiring,
-            operation,
-            url,
-            body,
-            token=token,
-            encoding=wiring.dialect.token_encoding,
-            headers=headers,
-            correlation_id=self._routing.correlation_id,
-            read=read,
-        )
-
-    async def _crawl(self, operation: Operation, query: PageQuery) -> AsyncIterator[Any]:
-        async for page in self._pages(operation, query):
-            for item in page.rejected:
-                problems = "; ".join(str(problem) for problem in item.problems[:3])
-                log.warning("%s: %s: item %d cannot be read: %s", operation.id, self.id, item.index, problems)
-            for item in page.items:
-                yield item
-
-    async def _pages(self, operation: Operation, query: PageQuery) -> AsyncIterator[Page[Any]]:
-        endpoint = self._wiring.endpoint(operation)
-        url = _joined(endpoint, path_and_query(operation, query))
-        seen: set[str] = set()
+        interface = operation.interface
+        if interface.functional and interface.routed:
+            if wiring.dialect.routing:
+                put_party(headers, "from", self._sender())
+                put_party(headers, "to", self._receiver())
+            elif operation.http_method == "GET":
+                # "Should not be considered yet in OCPI 2.1.1, except" to pull of one party. (rule TRA-011)
+                put_party(headers, "to", self._routing.receiver)
+        refused: list[Secret] = []
         while True:
-            seen.add(url)
-            page = cast("Page[Any]", await self._ask(operation, url, None))
-            yield page
-            if page.next is None:
-                return
-            url = str(self._wiring.policy.check(page.next.url, "Link"))
+            try:
+                return await send(
+                    wiring,
+                    operation,
+                    url,
+                    body,
+                    token=token,
+                    encoding=wiring.token_encoding(wiring.dialect),
+                    headers=headers,
+                    correlation_id=correlation_id,
+                    read=read,
+                )
+            except Unauthorized:
+                refused.append(token)
+                following = wiring.token(refused)
+                if following is None:
+                    raise
+                token = following
+
+    def _listed(
+        self, operation: Callable[..., Any], query: PageQuery | None
+    ) -> tuple[Listing[Any], PageQuery]:
+        declared, query = self._declared(operation), query or PageQuery()
+        listing = self._listing(declared)
+        path_and_query(declared, query)  # says what is wrong with it
+        return listing, query
+
+    def _puller(self, operation: Operation) -> tuple[PartyId, PartyId | None]:
+        """Return who pulls, and from whom where that is not everybody behind the partner."""
+        if not operation.interface.routed:
+            return self._routing.sender or self._wiring.parties[0].id, None
+        receiver = self._routing.receiver
+        return self._sender(), None if receiver == self._wiring.profile.hub else receiver
+
+    def _listing(self, operation: Operation) -> Listing[Any]:
+        """Return a listing of the partner as a crawl sees it.
+
+        Raises:
+            NotRegistered: there are no credentials.
+            NotServed: the partner does not serve it.
+            TypeError: it is none.
+        """
+        if not operation.paginated:
+            raise TypeError(f"{operation.id} is not a listing; call it")
+        wiring = self._wiring
+        profile = wiring.profile
+        endpoint = wiring.endpoint(operation)
+        path = f"/{operation.path}" if operation.path else ""
+
+        async def ask(url: str) -> Arrived[Any]:
+            asked, began = wiring.clock.ours(), time.monotonic()
+
+            def read(response: HttpResponse, exchange: Exchange) -> Arrived[Any]:
+                return _arrived(operation, response, exchange, asked, time.monotonic() - began)
+
+            return await self._send(operation, url, b"", read)
+
+        def check(url: str) -> str:
+            url = str(wiring.policy.check(url, "Link"))
             if not same_place(url, endpoint):
                 raise UrlRefused(
                     "Link", f"expected the next page of {operation.module} at the partner's endpoint"
                 )
-            if url in seen or len(seen) >= MAX_PAGES:
-                reason = "answered pages that run in a circle" if url in seen else "answered too many pages"
-                raise BadAnswer(f"{self.id}: {operation.id}: {reason}", http_status=200)
+            return url
+
+        return Listing(
+            name=operation.id,
+            partner=self.id,
+            ask=ask,
+            url=lambda query: _joined(endpoint, path + query),
+            check=check,
+            rebase=profile.next_link == "rebase",
+            limit=profile.page_limit(operation.module, wiring.dialect.version),
+            longest=profile.delta_range,
+            needs_dates="date_from" in operation.requires,
+            max_pages=profile.crawl_pages,
+            max_seconds=profile.crawl_seconds,
+            clock=wiring.clock,
+        )
 
 
 async def send(
@@ -470,35 +687,79 @@ async def send(
         headers["Content-Type"] = JSON_TYPE
     request = HttpRequest(method=operation.http_method, url=url, headers=headers, body=body)
     exchange = Exchange(operation.name, wiring.record.id, request_id)
-    began = time.perf_counter()
-    status, error = None, ""
+    under_way = _UnderWay(wiring, operation, request, request_id, correlation_id)
+    entered = enter_exchange(under_way.ids)
     try:
-        response = await wiring.transport.send(request, timeout=timeout or wiring.profile.timeout)
-        status = response.status
-        return read(response, evolve(exchange, http_status=status))
+        with (wiring.telemetry or _UNSEEN).exchange("out") as under_way.told:
+            return await _sent(under_way, exchange, read, timeout or wiring.profile.timeout)
+    finally:
+        leave_exchange(entered)
+
+
+_UNSEEN = NoTelemetry()
+
+
+@define
+class _UnderWay:
+    """One request that we make, and what came of it so far."""
+
+    wiring: Wiring
+    operation: Operation
+    request: HttpRequest
+    request_id: str
+    correlation_id: str
+    response: HttpResponse | None = None
+    error: str = ""
+    told: Ended | None = None
+    began: float = field(factory=time.perf_counter)
+
+    @property
+    def ids(self) -> Ids:
+        return Ids(self.request_id, self.correlation_id, self.wiring.record.id, self.operation.id)
+
+    def ended(self) -> None:
+        exchanged = Exchanged(
+            direction="out",
+            partner=self.wiring.record.id,
+            operation=self.operation.id,
+            module=self.operation.module,
+            http_status=self.response.status if self.response else None,
+            seconds=time.perf_counter() - self.began,
+            request_id=self.request_id,
+            correlation_id=self.correlation_id,
+            error=self.error,
+            request=self.request,
+            response=self.response,
+        )
+        if self.told is not None:
+            self.told(exchanged)
+        tell(self.wiring.on_exchange, exchanged)
+
+
+async def _sent(
+    under_way: _UnderWay,
+    exchange: Exchange,
+    read: Callable[[HttpResponse, Exchange], R],
+    timeout: float,
+) -> R:
+    try:
+        wiring = under_way.wiring
+        response = under_way.response = await wiring.transport.send(under_way.request, timeout=timeout)
+        date = http_date(response.headers.get("Date", ""))
+        if date is not None:
+            wiring.clock.hear(date)
+        return read(response, evolve(exchange, http_status=response.status))
     except NoAnswer as failed:
-        error = type(failed).__name__
+        under_way.error = type(failed).__name__
         # Made anew, so that its text says what was asked of whom.
-        raise (NotSent if isinstance(failed, NotSent) else NoAnswer)(
-            failed.reason, exchange=exchange
-        ) from None
+        raise type(failed)(failed.reason, exchange=exchange) from None
     except BaseException as failed:
-        error = type(failed).__name__
+        under_way.error = type(failed).__name__
         if isinstance(failed, OcpiError) and failed.exchange is None:
             failed.exchange = exchange
         raise
     finally:
-        exchanged = Exchanged(
-            direction="out",
-            partner=wiring.record.id,
-            operation=operation.id,
-            http_status=status,
-            seconds=time.perf_counter() - began,
-            request_id=request_id,
-            correlation_id=correlation_id,
-            error=error,
-        )
-        tell(wiring.on_exchange, exchanged)
+        under_way.ended()
 
 
 def _joined(endpoint: str, path: str) -> str:
@@ -508,3 +769,56 @@ def _joined(endpoint: str, path: str) -> str:
     url = base.rstrip("/") + path if path else base
     queries = "&".join(part for part in (fixed if mark else "", query) if part)
     return f"{url}?{queries}" if queries else url
+
+
+def _wait(failed: NoAnswer | StatusError | BadAnswer, arrived: Sequence[HttpResponse], delay: float) -> float:
+    """Return the seconds after which the same request may do better; infinity: never."""
+    never = float("inf")
+    if isinstance(failed, NoAnswer):
+        asked = never if isinstance(failed, NotTrusted) else 0.0
+    elif failed.http_status in LATER and arrived:
+        asked = retry_after(arrived[-1].headers, utc_now) or 0.0
+    else:
+        asked = never
+    # Those that failed together must not come back together.
+    return max(asked, delay * random.uniform(0.5, 1.0))  # noqa: S311 - nothing depends on who guesses it
+
+
+def _arrived(
+    operation: Operation, response: HttpResponse, exchange: Exchange, asked: datetime, seconds: float
+) -> Arrived[Any]:
+    """Open a page, and leave its items to be read one by one.
+
+    Raises:
+        StatusError: the partner answered another OCPI status.
+        BadAnswer: the response is not OCPI, or holds nothing.
+    """
+    answer = open_answer(response, exchange)
+    head = page_headers(response, [], ())
+    data = answer.data
+    if data in (None, b"{}") and not head.total:
+        data = b"[]"  # nothing to say
+    if data is None:
+        raise BadAnswer("answered no list", http_status=response.status, exchange=exchange)
+    return Arrived(
+        items=_items(operation, data, exchange),
+        total=head.total,
+        limit=head.limit,
+        next=head.next,
+        asked=asked,
+        seconds=seconds,
+        date=http_date(response.headers.get("Date", "")),
+        exchange=exchange,
+    )
+
+
+def _items(operation: Operation, data: bytes, exchange: Exchange) -> Iterator[Any]:
+    """Read the items of a page, each when it is wanted.
+
+    Raises:
+        BadAnswer: it is no list; raised by the first step.
+    """
+    try:
+        yield from decode_items(data, cast("type[Model]", operation.answer))
+    except DecodeError as wrong:
+        raise BadAnswer(f"answered no list: {wrong}", http_status=200, exchange=exchange) from None

@@ -10,7 +10,6 @@ from typing import Generic, TypeVar
 from attrs import field, frozen
 
 from .errors import Problem
-from .types import utc_now
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -87,7 +86,16 @@ class Page(Generic[T_co]):
 
 
 def page_of(objects: Sequence[T], query: PageQuery) -> Page[T]:
-    """Cut the page that a query asks for out of all matching objects, for a handler that holds them all."""
+    """Cut the page that a query asks for out of all matching objects, for a handler that holds them all.
+
+    Their order is kept, and has to be that of their creation: "it is important that the sequence of objects
+    does not change". An object that is updated keeps its place, as in a dict; one that moved to the end would
+    push others onto pages that were read before. (transport and format, paginated response)
+
+    Args:
+        objects: All that the query's dates cover, the one created first in front.
+        query: What is asked for.
+    """
     limit = len(objects) if query.limit is None else query.limit
     return Page(items=objects[query.offset : query.offset + limit], total=len(objects))
 
@@ -110,8 +118,3 @@ def next_link(header: str) -> Link | None:
         if relation and "next" in relation.lower().split():
             return Link(target[1].strip())
     return None
-
-
-def last_moment(query: PageQuery) -> datetime:
-    """Return where a pull ends: `date_to`, or now."""
-    return query.date_to or utc_now()

@@ -31,12 +31,15 @@ class HttpRequest:
         url: On its way out: absolute. On its way in: path and query as they stand in the request line.
         headers: Names are compared without case; one name may occur several times.
         body: Empty where there is none.
+        client_key: On its way in: the pin of the public key with which the client proved itself in TLS, see
+            `ocpi_gireve.http.key_pin`; empty where it did not.
     """
 
     method: str
     url: str = field(repr=_shown)
     headers: CIMultiDict[str] = field(factory=CIMultiDict[str], repr=False)
     body: bytes = field(default=b"", repr=False)
+    client_key: str = ""
 
 
 @frozen(kw_only=True)

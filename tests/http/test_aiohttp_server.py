@@ -224,6 +224,53 @@ async def test_bomb(pack: Callable[[bytes], bytes]) -> None:
     assert recorder.arrived == []
 
 
+@pytest.mark.parametrize(
+    "encoding",
+    ["br", "zstd", "x-gzip", "gzip, gzip", "deflate, gzip", "gzip\r\nContent-Encoding: gzip", "foo"],
+)
+async def test_unknown_packing(encoding: str) -> None:
+    """A body that is packed in another way than gzip and deflate, or twice, is HTTP 415 and not looked at."""
+    recorder = Recorder()
+    body = gzip.compress(gzip.compress(bytes(MIB)))
+    top = head("POST / HTTP/1.1", f"Content-Length: {len(body)}", f"Content-Encoding: {encoding}")
+    async with HttpServer(aiohttp_app(recorder.serve, refuse=recorder.refuse)) as server:
+        said = await speak(server, top, body)
+    # The first two are refused by aiohttp itself where it cannot unpack them.
+    assert said[9:12] == b"415" or (encoding in ("br", "zstd") and said[9:12] == b"400")
+    assert recorder.arrived == []
+
+
+async def test_bomb_within_a_bomb() -> None:
+    """What is packed twice and says so once is unpacked once."""
+    recorder = Recorder()
+    inner = gzip.compress(bytes(64 * MIB))
+    sent = gzip.compress(inner)
+    top = head("POST / HTTP/1.1", f"Content-Length: {len(sent)}", "Content-Encoding: gzip", LAST)
+    async with HttpServer(aiohttp_app(recorder.serve)) as server:
+        tracemalloc.start()
+        try:
+            await speak(server, top, sent)
+            assert tracemalloc.get_traced_memory()[1] < 4 * MIB
+        finally:
+            tracemalloc.stop()
+    assert [arrived.body for arrived in recorder.arrived] == [inner]
+
+
+async def test_flood_of_chunks() -> None:
+    """A body in a hundred thousand chunks of one byte takes little more memory than one in one piece."""
+    recorder = Recorder()
+    chunks = b"1\r\nx\r\n" * 100_000
+    top = head("POST / HTTP/1.1", "Transfer-Encoding: chunked", LAST)
+    async with HttpServer(aiohttp_app(recorder.serve)) as server:
+        tracemalloc.start()
+        try:
+            await speak(server, top, chunks, b"0\r\n\r\n")
+            assert tracemalloc.get_traced_memory()[1] < 16 * MIB
+        finally:
+            tracemalloc.stop()
+    assert [arrived.body for arrived in recorder.arrived] == [b"x" * 100_000]
+
+
 async def test_body_too_slow() -> None:
     """A body that does not arrive in time is answered with HTTP 408, and the connection is closed at once."""
     recorder = Recorder()

@@ -1,19 +1,28 @@
-"""HTTP with aiohttp, in both directions, and which URLs may be called; knows nothing of OCPI."""
+"""HTTP in both directions, with aiohttp or behind an ASGI server, and which URLs may be called; no OCPI."""
 
 from __future__ import annotations
 
 from .aiohttp_client import AiohttpTransport
 from .aiohttp_server import Application, HttpServer, aiohttp_app, hide_bad_requests
+from .asgi import AsgiApplication, AsgiMessage, AsgiReceive, AsgiSend, asgi_app
+from .certificates import KeyFromProxy, key_pin
 from .urls import Origin, UrlPolicy, origin_of, same_place
 
 __all__ = [
     "AiohttpTransport",
     "Application",
+    "AsgiApplication",
+    "AsgiMessage",
+    "AsgiReceive",
+    "AsgiSend",
     "HttpServer",
+    "KeyFromProxy",
     "Origin",
     "UrlPolicy",
     "aiohttp_app",
+    "asgi_app",
     "hide_bad_requests",
+    "key_pin",
     "origin_of",
     "same_place",
 ]

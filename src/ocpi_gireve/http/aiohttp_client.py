@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import zlib
 from contextvars import ContextVar
 from functools import cache
 from io import BytesIO
@@ -50,12 +49,11 @@ from multidict import CIMultiDict
 from .._version import __version__
 from ..errors import NoAnswer, NotSent, NotTrusted, UrlRefused
 from ..transport import HttpRequest, HttpResponse
+from ._packing import CannotUnpackError, TooLongError, Unpacker
 from .urls import UrlPolicy
 
 _USER_AGENT = f"ocpi-gireve/{__version__}"
 _MIB = 1024 * 1024
-# Unpacked in steps, so that a big page does not hold up the event loop.
-_UNPACK_STEP = 256 * 1024
 # As `socket.getaddrinfo()` gives it; the address itself is the first of the last.
 _AddressInfo = tuple[int, int, int, str, tuple[str | int, ...]]
 _LINE_BREAK = re.compile(r"[\x00\r\n]")
@@ -70,7 +68,6 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (SocketTimeoutError, "it sent nothing for too long"),
     (ClientPayloadError, "its answer was cut off"),
     (ClientResponseError, "its answer is not HTTP"),
-    (zlib.error, "its answer cannot be unpacked"),
     (TimeoutError, "no complete answer in time"),
     (OSError, "the connection broke"),
 )
@@ -168,7 +165,7 @@ class AiohttpTransport:
                 finally:
                     # Gives the connection back if the answer was read to its end, and ends it otherwise.
                     response.release()
-        except (ClientError, OSError, zlib.error, _Failed) as error:
+        except (ClientError, OSError, _Failed) as error:
             reason = _reason(error)
             if isinstance(error, TimeoutError) and not attempt.connected:
                 reason = "no connection in time"
@@ -233,31 +230,24 @@ class AiohttpTransport:
                 body += chunk
                 self._require_room(len(body))
         else:
-            await self._unpack(response, body)
+            await self._unpack(response, body, packing)
             headers.popall("Content-Encoding", None)
             headers.popall("Content-Length", None)
         return HttpResponse(status=response.status, headers=headers, body=bytes(body))
 
-    async def _unpack(self, response: ClientResponse, body: bytearray) -> None:
-        """Append the unpacked content of an answer. gzip may come in several members, one after the other."""
-        member = zlib.decompressobj(zlib.MAX_WBITS | 16)
-        arrived = 0
-        async for chunk in response.content.iter_any():
-            arrived += len(chunk)
-            self._require_room(arrived)
-            packed = chunk
-            while packed:
-                if member.eof:
-                    member = zlib.decompressobj(zlib.MAX_WBITS | 16)
-                body += member.decompress(packed, _UNPACK_STEP)
-                self._require_room(len(body))
-                packed = member.unconsumed_tail or member.unused_data
-                if packed:
+    async def _unpack(self, response: ClientResponse, body: bytearray, packing: str) -> None:
+        """Append the unpacked content of an answer."""
+        unpacker = Unpacker(packing, self._max_answer_bytes)
+        try:
+            async for chunk in response.content.iter_any():
+                for piece in unpacker.feed(chunk):
+                    body += piece
                     await asyncio.sleep(0)
-        body += member.flush()
-        self._require_room(len(body))
-        if arrived and not member.eof:
-            raise _Failed("its answer was cut off")
+            body += unpacker.end()
+        except TooLongError as wrong:
+            raise _Failed(f"its answer is {wrong}") from None
+        except CannotUnpackError as wrong:
+            raise _Failed(f"its answer cannot be unpacked: {wrong}") from None
 
     def _require_room(self, size: int) -> None:
         if size > self._max_answer_bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from ssl import SSLContext
+from ssl import SSLContext, SSLObject
 from types import TracebackType
 from typing import Self
 
@@ -15,11 +15,13 @@ from multidict import CIMultiDict
 
 from ..errors import ClientError, MalformedMessage, MessageTooLarge, StatusError
 from ..transport import HttpRequest, HttpResponse
+from .certificates import KeyFromProxy, key_pin
 
 Application = web.Application
 """What `aiohttp_app` makes, for those that pass it on without knowing aiohttp."""
 
 _MIB = 1024 * 1024
+_PACKINGS = frozenset({"", "identity", "gzip", "deflate"})
 
 
 def hide_bad_requests(record: logging.LogRecord) -> bool:
@@ -50,6 +52,7 @@ def aiohttp_app(
     refuse: Callable[[StatusError, HttpRequest], HttpResponse] = refuse_without_body,
     max_body_bytes: int = _MIB,
     body_timeout: float = 30.0,
+    key_from_proxy: KeyFromProxy | None = None,
 ) -> web.Application:
     """An aiohttp application that hands every request to one function.
 
@@ -59,10 +62,13 @@ def aiohttp_app(
     Args:
         serve: What answers, usually `Platform.handle`. It turns errors into answers itself.
         refuse: What answers a request that `serve` cannot get, because its body is too long (HTTP 413), too
-            slow (408) or broken (400). It is given the error and the request without the body.
+            slow (408), broken (400) or packed in an unknown way (415). It is given the error and the request
+            without the body. What is not HTTP at all gets no further than aiohttp, which answers 400 in plain
+            text.
         max_body_bytes: The longest body accepted, after unpacking. It replaces `client_max_size`.
         body_timeout: Seconds within which the whole body must arrive. For the headers aiohttp has no such
             limit; a server on the internet needs a reverse proxy that has.
+        key_from_proxy: Where a proxy ends TLS: what reads the client's key of the headers that it sets.
     """
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -75,7 +81,9 @@ def aiohttp_app(
         except ConnectionError:
             # The client went away: nobody reads this, and nothing went wrong here.
             return web.Response(status=400)
-        return _response(await serve(HttpRequest(method=method, url=url, headers=headers, body=body)))
+        key = key_from_proxy(headers) if key_from_proxy else _client_key(request)
+        arrived = HttpRequest(method=method, url=url, headers=headers, body=body, client_key=key)
+        return _response(await serve(arrived))
 
     # Whoever serves the application logs there; adding a filter again does nothing.
     logging.getLogger("aiohttp.server").addFilter(hide_bad_requests)
@@ -151,6 +159,12 @@ class HttpServer:
         await self._runner.cleanup()
 
 
+def _client_key(request: web.Request) -> str:
+    tls = request.transport.get_extra_info("ssl_object") if request.transport else None
+    certificate = tls.getpeercert(binary_form=True) if isinstance(tls, SSLObject) else None
+    return key_pin(certificate) if certificate else ""
+
+
 def _target(request: web.Request) -> str:
     """Path and query as they stand in the request line, which may also hold an absolute URL."""
     raw = request.raw_path
@@ -158,6 +172,10 @@ def _target(request: web.Request) -> str:
 
 
 async def _read(request: web.Request, limit: int, seconds: float) -> bytes:
+    packings = [one.strip().lower() for one in request.headers.getall("Content-Encoding", [])]
+    if packings and (len(packings) > 1 or packings[0] not in _PACKINGS):
+        # Some that aiohttp knows depend on what else is installed; packed twice is a bomb within a bomb.
+        raise ClientError("expected a body that is packed as gzip or deflate, or not at all", http_status=415)
     too_large = MessageTooLarge(f"{MessageTooLarge.text}: at most {limit} bytes are accepted")
     if (request.content_length or 0) > limit:
         raise too_large
@@ -183,10 +201,10 @@ async def _read(request: web.Request, limit: int, seconds: float) -> bytes:
 
 
 def _response(response: HttpResponse) -> web.Response:
-    headers = response.headers.copy()
+    answer = web.Response(status=response.status, headers=response.headers, body=response.body)
     # Instead of aiohttp's, which tells everybody the versions in use.
-    headers.setdefault("Server", "ocpi-gireve")
-    return web.Response(status=response.status, headers=headers, body=response.body)
+    answer.headers.setdefault("Server", "ocpi-gireve")
+    return answer
 
 
 async def _send_refusal(

@@ -160,7 +160,7 @@ def judge_response(
     """
     code = _status_code(body)
     outcome, words = _judge(_operation_name(upload.operation), http_status, code)
-    wait = _retry_after(headers, now) if outcome is Outcome.TRANSIENT else None
+    wait = retry_after(headers, now) if outcome is Outcome.TRANSIENT else None
     return Verdict(outcome, f"{words} ({_statuses(http_status, code)})", wait)
 
 
@@ -258,7 +258,7 @@ def _judge_code(operation: str, code: int | None) -> tuple[Outcome, str]:
 # --- Retry-After -----------------------------------------------------------------------------------------
 
 
-def _retry_after(headers: CIMultiDict[str], now: Callable[[], datetime]) -> float | None:
+def retry_after(headers: CIMultiDict[str], now: Callable[[], datetime]) -> float | None:
     """Return the seconds that the partner asks to wait; the longest, where it says several things."""
     date = headers.get("Date", "")
     waits = [_seconds(text.strip(), date, now) for text in headers.getall("Retry-After", [])]
@@ -270,15 +270,16 @@ def _seconds(text: str, date: str, now: Callable[[], datetime]) -> float | None:
     if text.isascii() and text.isdigit():
         # Python refuses to read thousands of digits.
         return float(text) if len(text) <= 9 else MAX_RETRY_AFTER
-    until = _http_date(text)
+    until = http_date(text)
     if until is None:
         return None
     # Measured on the partner's own clock where it shows it: ours may differ.
-    start = _http_date(date) or now()
+    start = http_date(date) or now()
     return max(0.0, (until - start).total_seconds())
 
 
-def _http_date(text: str) -> datetime | None:
+def http_date(text: str) -> datetime | None:
+    """Read a date of HTTP, such as that of the ``Date`` header; None where it is none."""
     if len(text) > _MAX_DATE:
         return None
     try:
