@@ -73,7 +73,7 @@ class TestCharging:
             assert cdr.end_date_time <= cdr.last_updated
             dimensions = {one.type for period in cdr.charging_periods for one in period.dimensions}
             assert v221.CdrDimensionType.TIME in dimensions
-            assert scene.emsp.cdrs.cdrs()[0].id == cdr.id
+            assert scene.emsp.cdrs.known()[0].id == cdr.id
             assert scene.cpo.active == {}
 
     async def test_reserved(self) -> None:

@@ -27,13 +27,13 @@ from ocpi_gireve.errors import (
     StatusError,
     Unauthorized,
     UnknownLocation,
-    UnknownObject,
     UnknownReceiver,
     UnknownToken,
     UrlRefused,
 )
 from ocpi_gireve.receivers import KeptSessions
 from ocpi_gireve.simulator.handlers import passed_on, require_token_format
+from ocpi_gireve.store import MemoryStore
 from ocpi_gireve.v221 import Status
 from tests.simulator.scene import (
     CARD,
@@ -135,16 +135,24 @@ class TestLocationsFromCpo:
     async def test_emsp_without_the_module(self) -> None:
         """An eMSP that takes no locations gets none, and its sessions do not wait for them."""
         async with a_scene() as scene:
-            sessions = KeptSessions()
-            iop = (gireve.SIMULATOR,)
-            plain = a_platform(scene.network, "plain", Role.EMSP, "PLN", [sessions], profiles=iop)
+            store = MemoryStore()
+            sessions = KeptSessions(store)
+            plain = a_platform(
+                scene.network,
+                "plain",
+                Role.EMSP,
+                "PLN",
+                [sessions],
+                store=store,
+                profiles=[gireve.SIMULATOR],
+            )
             async with plain:
                 await register(scene.iop, plain, "plain")
                 await scene.status(Status.CHARGING, 1)
                 token = evolve(cdr_token(CARD), party_id="PLN")
                 await put(scene, a_session(cdr_token=token))
                 await scene.settled()
-                assert len(sessions.sessions()) == 1
+                assert await sessions.sessions.count("iop") == 1
                 assert scene.sent("plain", "/locations") == []
 
     async def test_ids(self) -> None:
@@ -247,11 +255,11 @@ class TestSessions:
             await put(scene, a_session())
             await put(scene, a_session(status=v221.SessionStatus.COMPLETED, last_updated=LATER))
             await scene.settled()
-            (shown,) = scene.emsp.sessions.sessions()
+            (shown,) = scene.emsp.sessions.known()
             assert shown.id != "S1"
             assert replaced(shown, {"id": "S1"}) == scene.iop.sessions()[0]
             assert shown.status is v221.SessionStatus.COMPLETED
-            assert scene.other.sessions.sessions() == []
+            assert scene.other.sessions.known() == []
 
     async def test_reference(self) -> None:
         """IOP gives the CPO a reference of its own, and the eMSP gets back the one it gave."""
@@ -262,7 +270,7 @@ class TestSessions:
             await put(scene, a_session(authorization_reference=answer.authorization_reference))
             await put(scene, a_session(id="S2", authorization_reference="a reference of the CPO"))
             await scene.settled()
-            shown = [one.authorization_reference for one in scene.emsp.sessions.sessions()]
+            shown = [one.authorization_reference for one in scene.emsp.sessions.known()]
             assert shown == [given, "a reference of the CPO"]
 
     async def test_reference_of_another(self) -> None:
@@ -272,7 +280,7 @@ class TestSessions:
             reference = answer.authorization_reference
             await put(scene, a_session(cdr_token=cdr_token(OTHER_CARD), authorization_reference=reference))
             await scene.settled()
-            (shown,) = scene.other.sessions.sessions()
+            (shown,) = scene.other.sessions.known()
             assert shown.authorization_reference == reference
 
     async def test_patch(self) -> None:
@@ -312,8 +320,8 @@ class TestCdrs:
             await scene.from_cpo.call(v221.CdrsReceiver.post_cdr, cdr)
             assert await scene.from_cpo.call(v221.CdrsReceiver.get_cdr, place) == cdr
             await scene.settled()
-            (shown,) = scene.emsp.cdrs.cdrs()
-            (session,) = scene.emsp.sessions.sessions()
+            (shown,) = scene.emsp.cdrs.known()
+            (session,) = scene.emsp.sessions.known()
             assert (shown.id, shown.session_id) == (cdr.id, session.id)
             assert shown.home_charging_compensation is None
             assert len(scene.sent("emsp", "/cdrs")) == 1
@@ -479,12 +487,12 @@ class TestCommands:
             assert (await start(scene)).result is v221.CommandResponseType.ACCEPTED
             results = scene.emsp.commands.results
             assert await result_at(results, "START_SESSION/1") is v221.CommandResultType.ACCEPTED
-            await until(lambda: bool(scene.emsp.sessions.sessions()))
+            await until(lambda: bool(scene.emsp.sessions.known()))
             (sent,) = scene.sent("cpo", "/START_SESSION")
             command = decode(sent.body, v221.StartSession)
             assert command.response_url.startswith("https://iop/")
             assert command.authorization_reference != "ref-1"
-            (session,) = scene.emsp.sessions.sessions()
+            (session,) = scene.emsp.sessions.known()
             assert session.authorization_reference == "ref-1"
             causes = {one.headers["X-Correlation-ID"] for one in scene.network.requests}
             assert len(causes) == 1
@@ -494,14 +502,15 @@ class TestCommands:
             commanded = await scene.emsp.stop_session(CPO, session.id)
             assert commanded.answer is v221.CommandResponseType.ACCEPTED
             assert await result_at(results, commanded.place) is v221.CommandResultType.ACCEPTED
-            await until(lambda: bool(scene.emsp.cdrs.cdrs()))
-            (session,) = scene.emsp.sessions.sessions()
+            await until(lambda: bool(scene.emsp.cdrs.known()))
+            (session,) = scene.emsp.sessions.known()
             assert session.status is v221.SessionStatus.COMPLETED
 
     async def test_second_start(self) -> None:
         """The CPO rejects a second start at the same EVSE, and the eMSP is told so."""
         async with a_scene() as scene:
-            answers = [(await start(scene)).result for _ in range(2)]
+            other = scene.from_emsp.callback(v221.CommandsSender.post_result, "START_SESSION/2")
+            answers = [(await start(scene)).result, (await start(scene, response_url=other)).result]
             assert answers == [v221.CommandResponseType.ACCEPTED, v221.CommandResponseType.REJECTED]
 
     @pytest.mark.parametrize(
@@ -548,7 +557,7 @@ class TestCommands:
         async with a_scene() as scene:
             await put(scene, a_session())
             await scene.settled()
-            (session,) = scene.emsp.sessions.sessions()
+            (session,) = scene.emsp.sessions.known()
             for emsp, session_id in ((scene.other, session.id), (scene.emsp, "S1")):
                 commanded = await emsp.stop_session(CPO, session_id)
                 assert commanded.answer is v221.CommandResponseType.UNKNOWN_SESSION
@@ -562,13 +571,13 @@ class TestCommands:
                 await start(scene)
 
     async def test_result_from_another(self) -> None:
-        """Only the CPO that was commanded posts the result."""
+        """Only the CPO that was commanded posts the result: no eMSP does."""
         async with a_scene() as scene:
             await start(scene)
             (sent,) = scene.sent("cpo", "/START_SESSION")
             place = Link(decode(sent.body, v221.StartSession).response_url)
             done = v221.CommandResult(result=v221.CommandResultType.FAILED)
-            with pytest.raises(UnknownObject):
+            with pytest.raises(Forbidden):
                 await scene.other.platform.connection("iop").call(
                     v221.CommandsSender.post_result, place, done
                 )

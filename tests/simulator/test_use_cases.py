@@ -1,16 +1,22 @@
 from __future__ import annotations
 
-import pytest
-
 from ocpi_gireve import v221
 from ocpi_gireve.journal import Exchanged
 from ocpi_gireve.simulator.use_cases import direction_of, use_case_of
 
 
-@pytest.mark.parametrize("operation", [operation.id for operation in v221.DIALECT.all_operations()])
-def test_every_operation_has_a_use_case(operation: str) -> None:
-    """Every operation of OCPI 2.2.1 that is declared belongs to a use case."""
-    assert use_case_of(operation) != operation
+def test_every_operation_has_a_use_case() -> None:
+    """Every operation belongs to a use case, but for those of which GIREVE has none."""
+    unnamed = {one.id for one in v221.DIALECT.all_operations() if use_case_of(one.id) == one.id}
+    assert unnamed == {
+        "TokensReceiver.get_token",
+        "ChargingProfilesReceiver.get_active_charging_profile",
+        "ChargingProfilesReceiver.put_charging_profile",
+        "ChargingProfilesReceiver.delete_charging_profile",
+        "ChargingProfilesSender.post_profile_result",
+        "ChargingProfilesSender.put_active_charging_profile",
+        "HubClientInfoReceiver.get_client_info",
+    }
 
 
 def test_names() -> None:
@@ -20,6 +26,10 @@ def test_names() -> None:
         for interface, name in (
             ("LocationsReceiver", "patch_evse"),
             ("LocationsSender", "list_locations"),
+            ("LocationsSender", "get_evse"),
+            ("SessionsReceiver", "patch_session"),
+            ("CommandsSender", "post_result"),
+            ("TariffsReceiver", "delete_tariff"),
             ("TokensSender", "authorize"),
             ("CredentialsInterface", "post_credentials"),
             ("VersionsInterface", "get_versions"),
@@ -29,6 +39,10 @@ def test_names() -> None:
     assert found == [
         "Push EVSE status",
         "Pull EVCI",
+        "Pull EVCI",
+        "Push Sessions",
+        "Remote start and stop: result",
+        "Delete Tariffs",
         "Real-Time Authorization",
         "Register",
         "Register",

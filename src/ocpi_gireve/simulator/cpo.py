@@ -36,7 +36,6 @@ from ..v221 import (
     CommandResponseType,
     CommandResult,
     CommandResultType,
-    CommandsReceiver,
     CommandsSender,
     Connector,
     EvseRef,
@@ -52,6 +51,7 @@ from ..v221 import (
     StopSession,
     Token,
 )
+from .commands import StartAndStopOnly
 from .locations import ServedLocations
 
 log = logging.getLogger("ocpi_gireve.simulator")
@@ -95,7 +95,7 @@ class CpoLocations(ServedLocations):
         return self._book.all() if ctx.receiver is None else self._book.of(ctx.receiver)
 
 
-class CpoCommands(CommandsReceiver):
+class CpoCommands(StartAndStopOnly):
     """Starts and stops sessions; the result of each command is posted after the answer has left."""
 
     def __init__(self, cpo: Cpo) -> None:

@@ -14,7 +14,7 @@ from ..pagination import Link, Page, PageQuery, page_of
 from ..patch import Patch
 from ..platform import Platform
 from ..profile import Profile
-from ..receivers import KeptCdrs, KeptLocations, KeptSessions, LocationBook
+from ..receivers import LocationBook
 from ..store import MemoryStore
 from ..transport import Transport
 from ..types import Party, PartyId, ci_key
@@ -35,9 +35,10 @@ from ..v221 import (
     Token,
     TokensSender,
 )
+from .memory import BookedLocations, KnownCdrs, KnownSessions
 
 
-class EmspLocations(KeptLocations):
+class EmspLocations(BookedLocations):
     """Keeps locations, and remembers the order in which EVSE statuses changed.
 
     Attributes:
@@ -149,14 +150,15 @@ class Emsp:
         self.locations = LocationBook()
         self.pushed = EmspLocations(self.locations)
         self.tokens = EmspTokens(tokens)
-        self.sessions = KeptSessions()
-        self.cdrs = KeptCdrs()
+        store = MemoryStore()
+        self.sessions = KnownSessions(store)
+        self.cdrs = KnownCdrs(store)
         self.commands = EmspCommandResults()
         self.platform = Platform(
             public_url=public_url,
             parties=[party],
             handlers=[self.pushed, self.tokens, self.sessions, self.cdrs, self.commands],
-            store=MemoryStore(),
+            store=store,
             on_exchange=on_exchange,
             transport=transport,
         )

@@ -33,7 +33,8 @@ from ..errors import (
 from ..http import UrlPolicy
 from ..pagination import Link, Page, PageQuery
 from ..patch import Patch
-from ..receivers import KeptCdrs, KeptLocations, KeptSessions, LocationBook
+from ..receivers import LocationBook
+from ..store import Store
 from ..types import PartyId, Role, ci_equal
 from ..v221 import (
     CDR,
@@ -64,7 +65,9 @@ from ..v221 import (
     TokensSender,
     TokenType,
 )
+from .commands import StartAndStopOnly
 from .locations import ServedLocations, page_within
+from .memory import BookedLocations, KnownCdrs, KnownSessions
 from .roaming import Aliases, Command, Commands, Roaming
 
 log = logging.getLogger("ocpi_gireve.simulator")
@@ -78,7 +81,7 @@ RFID_LENGTHS = (8, 14)
 # --- from CPOs: locations, sessions, CDRs --------------------------------------------------------------
 
 
-class IopLocations(KeptLocations):
+class IopLocations(BookedLocations):
     """Takes what CPOs push and passes what is new on to every eMSP under contract, in the same order."""
 
     def __init__(self, book: LocationBook, roaming: Roaming) -> None:
@@ -179,11 +182,11 @@ class IopLocations(KeptLocations):
                 await pass_on(connection.routed(sender=_owner(ref), receiver=emsp, following=ctx))
 
 
-class IopSessions(KeptSessions):
+class IopSessions(KnownSessions):
     """Takes a CPO's sessions and passes them on to the eMSP of the token, under IOP's ids."""
 
-    def __init__(self, roaming: Roaming, aliases: Aliases, references: Aliases) -> None:
-        super().__init__()
+    def __init__(self, store: Store, roaming: Roaming, aliases: Aliases, references: Aliases) -> None:
+        super().__init__(store)
         self._roaming, self._aliases, self._references = roaming, aliases, references
         self._one_at_a_time = asyncio.Lock()
 
@@ -200,6 +203,7 @@ class IopSessions(KeptSessions):
 
     async def session_changed(self, ctx: Context, session: Session) -> None:
         """Pass the session on, as a whole."""
+        await super().session_changed(ctx, session)
         cpo, emsp = _owner(session), PartyId(session.cdr_token.country_code, session.cdr_token.party_id)
         shown = replaced(
             session,
@@ -222,17 +226,17 @@ class IopSessions(KeptSessions):
         if owner != cpo:
             return None
         try:
-            token = self.session(SessionRef(cpo.country_code, cpo.party_id, theirs)).cdr_token
+            token = self.recall(SessionRef(cpo.country_code, cpo.party_id, theirs)).cdr_token
         except UnknownObject:
             return None
         return theirs if PartyId(token.country_code, token.party_id) == emsp else None
 
 
-class IopCdrs(KeptCdrs):
+class IopCdrs(KnownCdrs):
     """Takes a CPO's CDRs and passes them on to the eMSP of the token."""
 
-    def __init__(self, roaming: Roaming, aliases: Aliases, references: Aliases) -> None:
-        super().__init__()
+    def __init__(self, store: Store, roaming: Roaming, aliases: Aliases, references: Aliases) -> None:
+        super().__init__(store)
         self._roaming, self._aliases, self._references = roaming, aliases, references
 
     async def post_cdr(self, ctx: Context, cdr: CDR) -> Link:
@@ -243,6 +247,7 @@ class IopCdrs(KeptCdrs):
 
     async def cdr_received(self, ctx: Context, cdr: CDR) -> None:
         """Pass the CDR on, unless it is a credit CDR, which IOP ignores. (2.2.1 guide, CreditCDR)"""
+        await super().cdr_received(ctx, cdr)
         cpo, emsp = _owner(cdr), PartyId(cdr.cdr_token.country_code, cdr.cdr_token.party_id)
         if cdr.credit:
             log.info("a credit CDR of %s is kept, not passed on", cpo)
@@ -354,7 +359,7 @@ class IopLocationsForEmsps(ServedLocations):
         return page_within(there, query, lambda location: self.shown(without_removed(location)))
 
 
-class IopCommands(CommandsReceiver):
+class IopCommands(StartAndStopOnly):
     """Passes an eMSP's commands on to the CPO that owns the location."""
 
     def __init__(

@@ -96,8 +96,9 @@ class Simulator:
         self._book = LocationBook()
         roaming = Roaming(hub, self._connections, contracts)
         aliases, references, commands = Aliases(), Aliases(), Commands()
-        self._sessions = IopSessions(roaming, aliases, references)
-        self._cdrs = IopCdrs(roaming, aliases, references)
+        store = MemoryStore()
+        self._sessions = IopSessions(store, roaming, aliases, references)
+        self._cdrs = IopCdrs(store, roaming, aliases, references)
         self.platform = Platform(
             public_url=public_url,
             parties=[Party(hub.country_code, hub.party_id, Role.HUB, name="IOP simulator")],
@@ -110,7 +111,7 @@ class Simulator:
                 IopCommands(self._book, roaming, self._sessions, references, commands),
                 IopCommandResults(roaming, commands),
             ],
-            store=MemoryStore(),
+            store=store,
             on_exchange=on_exchange,
             transport=transport,
         )
@@ -165,7 +166,7 @@ class Simulator:
         """
         connection = self.platform.connection(partner)
         cpos = [role.party for role in connection.record.roles if role.role is Role.CPO]
-        query = PageQuery(limit=connection.profile.page_limit("locations"))
+        query = PageQuery(limit=connection.profile.page_limit("locations", "2.2.1"))
         taken: set[tuple[str, str]] = set()
         rejected: list[str] = []
         pages = 0
@@ -190,8 +191,8 @@ class Simulator:
 
     def sessions(self) -> list[Session]:
         """Return every session that CPOs sent, under the CPOs' ids."""
-        return self._sessions.sessions()
+        return self._sessions.known()
 
     def cdrs(self) -> list[CDR]:
         """Return every CDR that CPOs sent."""
-        return self._cdrs.cdrs()
+        return self._cdrs.known()

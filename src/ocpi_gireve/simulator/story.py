@@ -266,7 +266,7 @@ class Story:
         return f"ACTIVE, COMPLETED with {shown.kwh} kWh and the eMSP's authorization_reference"
 
     async def _cdr(self) -> str:
-        cdrs = self._emsp.cdrs.cdrs
+        cdrs = self._emsp.cdrs.known
         await _until(lambda: any(cdr.id == self._billed for cdr in cdrs()), "the CDR did not arrive")
         cdr = next(cdr for cdr in cdrs() if cdr.id == self._billed)
         sent = next(cdr for cdr in self._iop.cdrs() if cdr.id == self._billed)
@@ -294,7 +294,7 @@ class Story:
         session = await self._session_at_emsp(self._remote, SessionStatus.ACTIVE)
         await self._command_result(await self._emsp.stop_session(self._spot.cpo, session.id))
         await self._session_at_emsp(self._remote, SessionStatus.COMPLETED)
-        cdrs = self._emsp.cdrs.cdrs
+        cdrs = self._emsp.cdrs.known
         await _until(lambda: any(cdr.session_id == session.id for cdr in cdrs()), "the CDR did not arrive")
         return "ACCEPTED at once, ACCEPTED as result, session COMPLETED, CDR received"
 
@@ -372,7 +372,7 @@ class Story:
         def arrived() -> bool:
             found[:] = [
                 one
-                for one in self._emsp.sessions.sessions()
+                for one in self._emsp.sessions.known()
                 if one.authorization_reference == reference and one.status is status
             ]
             return bool(found)

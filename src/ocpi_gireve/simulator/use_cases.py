@@ -6,50 +6,28 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from ..gireve import SIMULATOR
+from ..gireve.use_cases import USE_CASES
 from ..interface import operation_of
 from ..journal import Exchanged
-from ..v221 import (
-    DIALECT,
-    CdrsReceiver,
-    CommandsReceiver,
-    CommandsSender,
-    LocationsReceiver,
-    LocationsSender,
-    SessionsReceiver,
-    TokensSender,
-)
+from ..v221 import DIALECT, CommandsSender, LocationsReceiver, LocationsSender, SessionsReceiver
 
-# 2.2.1 guide, Use cases covered by IOP. The certification gives the PATCH of an EVSE a name of its own.
-_USE_CASES: dict[str, tuple[Callable[..., Any], ...]] = {
-    "Push EVCI": (
-        LocationsReceiver.put_location,
-        LocationsReceiver.put_evse,
-        LocationsReceiver.put_connector,
-    ),
-    "Update EVCI": (LocationsReceiver.patch_location, LocationsReceiver.patch_connector),
+# What the guide's list leaves out, or has under several names. The certification gives the PATCH of an EVSE a
+# name of its own.
+_OTHERWISE: dict[str, tuple[Callable[..., Any], ...]] = {
     "Push EVSE status": (LocationsReceiver.patch_evse,),
-    "Pull EVCI": (
-        LocationsSender.list_locations,
-        LocationsSender.get_location,
-        LocationsSender.get_evse,
-        LocationsSender.get_connector,
-    ),
-    "Check EVCI": (
-        LocationsReceiver.get_location,
-        LocationsReceiver.get_evse,
-        LocationsReceiver.get_connector,
-    ),
-    "Pull Tokens": (TokensSender.list_tokens,),
-    "Real-Time Authorization": (TokensSender.authorize,),
-    "Remote start": (CommandsReceiver.start_session,),
-    "Remote stop": (CommandsReceiver.stop_session,),
+    "Pull EVCI": (LocationsSender.get_location, LocationsSender.get_evse, LocationsSender.get_connector),
+    "Push Sessions": (SessionsReceiver.patch_session,),
     "Remote start and stop: result": (CommandsSender.post_result,),
-    "Push Sessions": (SessionsReceiver.put_session, SessionsReceiver.patch_session),
-    "Check Sessions": (SessionsReceiver.get_session,),
-    "Push CDRs": (CdrsReceiver.post_cdr,),
-    "Check CDRs": (CdrsReceiver.get_cdr,),
 }
-_NAMES = {operation_of(method).id: name for name, methods in _USE_CASES.items() for method in methods}
+_NAMES = {
+    **{
+        operation.id: case.name
+        for case in USE_CASES
+        if case.version == DIALECT.version
+        for operation in (*case.to_iop, *case.from_iop)
+    },
+    **{operation_of(method).id: name for name, methods in _OTHERWISE.items() for method in methods},
+}
 _CREDENTIALS = {"POST": "Register", "PUT": "Update Credentials", "DELETE": "Unregister", "GET": "Register"}
 
 

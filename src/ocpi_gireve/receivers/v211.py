@@ -1,0 +1,407 @@
+"""Receivers of OCPI 2.1.1 that keep in a store what partners send; how they keep it, no version says.
+
+A 2.1.1 object does not say whose it is. What is pushed belongs to the party in its URL. Of what is posted or
+pulled, IOP writes the owner elsewhere into the object; a direct partner's is the partner, or the party named
+to `Shelf.absorb`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import TypeVar
+
+from ..context import Context
+from ..convert.parties import cpo_of, emsp_of, emsp_of_contract
+from ..pagination import Page, PageQuery
+from ..patch import Patch
+from ..store import Store
+from ..types import PartyId
+from ..v211 import (
+    CDR,
+    DIALECT,
+    EVSE,
+    CdrsCpo,
+    CdrsEmsp,
+    Connector,
+    ConnectorRef,
+    EvseRef,
+    Location,
+    LocationRef,
+    LocationsCpo,
+    LocationsEmsp,
+    OwnConnectorRef,
+    OwnEvseRef,
+    OwnLocationRef,
+    Session,
+    SessionRef,
+    SessionsCpo,
+    SessionsEmsp,
+    Tariff,
+    TariffRef,
+    TariffsCpo,
+    TariffsEmsp,
+    Token,
+    TokenRef,
+    TokensCpo,
+    TokensEmsp,
+)
+from ._book import Book
+from ._judge import newest, patched
+from ._kept import (
+    Cdrs,
+    Locations,
+    Sessions,
+    Tariffs,
+    Tokens,
+    cdr_shelf,
+    ignored,
+    known_tariff,
+    progressed,
+    unchanging,
+)
+from ._levels import Levels
+from ._own import OwnPlaces, listed
+from ._refs import party_of
+from .shelf import Kind, Shelf
+
+M = TypeVar("M", Tariff, Token)
+N = TypeVar("N", Tariff, Session, CDR, Token)
+
+_EVSE_ID = re.compile(r"([A-Z]{2})\*?([A-Z0-9]{3})\*?E", re.IGNORECASE | re.ASCII)
+
+
+def _evses(location: Location) -> list[EVSE]:
+    return location.evses
+
+
+def _connectors(evse: EVSE) -> list[Connector]:
+    return evse.connectors
+
+
+LEVELS: Levels[Location, EVSE, Connector] = Levels(
+    evses=_evses, connectors=_connectors, patch_requires=DIALECT.patch_requires
+)
+
+
+def _cpo(location: Location) -> PartyId | None:
+    """Return whose a location is: IOP writes it into the operator's name, and it begins every evse_id."""
+    found = cpo_of(location)
+    for evse in location.evses:
+        named = None if found else _EVSE_ID.match(evse.evse_id or "")
+        found = PartyId(named[1], named[2]) if named else found
+    return found
+
+
+def _pulled(old: M | None, new: M, pushed: bool) -> M:  # noqa: ARG001 - the date tells it
+    return newest(old, new)
+
+
+def _tariff_owner(tariff: Tariff, asked: PartyId | None) -> PartyId | None:
+    if asked is not None or tariff.country_code is None or tariff.party_id is None:
+        return asked
+    return PartyId(tariff.country_code, tariff.party_id)
+
+
+LOCATION = Kind(
+    name="location",
+    dialect=DIALECT,
+    model=Location,
+    id_of=lambda location: location.id,
+    owner_of=lambda location, asked: asked or _cpo(location),
+    pulled=LEVELS.pulled,
+)
+TARIFF = Kind(
+    name="tariff",
+    dialect=DIALECT,
+    model=Tariff,
+    id_of=lambda tariff: tariff.id,
+    owner_of=_tariff_owner,
+    pulled=_pulled,
+)
+SESSION = Kind(
+    name="session",
+    dialect=DIALECT,
+    model=Session,
+    id_of=lambda session: session.id,
+    owner_of=lambda session, asked: asked or _cpo(session.location),
+    pulled=lambda old, new, _: progressed(old, new, new.status),
+    lasting=True,
+)
+CDRS = Kind(
+    name="cdr",
+    dialect=DIALECT,
+    model=CDR,
+    id_of=lambda cdr: cdr.id,
+    owner_of=lambda cdr, asked: asked or _cpo(cdr.location),
+    pulled=lambda old, new, _: unchanging(old, new),
+    lasting=True,
+)
+TOKEN = Kind(
+    name="token",
+    dialect=DIALECT,
+    model=Token,
+    id_of=lambda token: token.uid,
+    owner_of=lambda token, asked: asked or emsp_of(token),
+    pulled=_pulled,
+)
+
+
+class LocationBook(Book[Location, EVSE, Connector]):
+    """Locations in memory, in the order in which they first came, such as a CPO's own.
+
+    A location is found by its party and id; ids are compared without ASCII case.
+    What changes the book returns whether there was a change: not for what is there already or comes too late.
+
+    Args:
+        owner: Whose the locations are where nobody else is named.
+        locations: What to begin with.
+
+    Attributes:
+        stale: How many changes came too late: older than what is there.
+    """
+
+    def __init__(self, owner: PartyId, locations: Iterable[Location] = ()) -> None:
+        super().__init__(LEVELS)
+        self.owner = owner
+        for location in locations:
+            self.put(location)
+
+    def put(self, location: Location, owner: PartyId | None = None) -> bool:
+        """Keep a location, in the place of the one there is."""
+        return self._put(owner or self.owner, location)
+
+
+class KeptLocations(Locations[Location, EVSE, Connector, LocationRef, EvseRef, ConnectorRef], LocationsEmsp):
+    """Keeps in a store the locations that partners push, and those pulled.
+
+    Args:
+        store: Where they are kept: the platform's, or another one that is open.
+
+    Attributes:
+        locations: What is kept, to read and to fill from a pull.
+    """
+
+    def __init__(self, store: Store) -> None:
+        shelf = Shelf(store, LOCATION, changed=self.location_changed, removed=self.location_removed)
+        super().__init__(shelf, LEVELS)
+
+    async def location_changed(self, ctx: Context, owner: PartyId, location: Location) -> None:
+        """Override to learn of each change, before it is kept.
+
+        What it raises is answered, and nothing is kept, so that the partner sends it again.
+        """
+
+    async def location_removed(self, ctx: Context, owner: PartyId, location: Location) -> None:
+        """Override to learn of each location that a full pull shows to be gone, before it is forgotten."""
+
+
+class KeptTariffs(Tariffs[Tariff, TariffRef], TariffsEmsp):
+    """Keeps in a store the tariffs that partners push, and those pulled.
+
+    Args:
+        store: Where they are kept: the platform's, or another one that is open.
+
+    Attributes:
+        tariffs: What is kept, to read and to fill from a pull.
+    """
+
+    def __init__(self, store: Store) -> None:
+        shelf = Shelf(store, TARIFF, changed=self.tariff_changed, removed=self.tariff_removed)
+        super().__init__(shelf)
+
+    async def patch_tariff(self, ctx: Context, ref: TariffRef, changes: Patch[Tariff]) -> None:
+        """Change some fields of the tariff."""
+        await self.tariffs.change(
+            ctx,
+            party_of(ref),
+            ref.tariff_id,
+            lambda old: patched(known_tariff(old), changes, DIALECT.patch_requires),
+        )
+
+    async def tariff_changed(self, ctx: Context, owner: PartyId, tariff: Tariff) -> None:
+        """Override to learn of each change, before it is kept.
+
+        What it raises is answered, and nothing is kept, so that the partner sends it again.
+        """
+
+    async def tariff_removed(self, ctx: Context, owner: PartyId, tariff: Tariff) -> None:
+        """Override to learn of each tariff that is deleted or gone in a full pull, before it is forgotten."""
+
+
+class KeptSessions(Sessions[Session, SessionRef], SessionsEmsp):
+    """Keeps in a store the sessions that partners push, and those pulled.
+
+    What comes after the end of a session is accepted and changes nothing; so is what comes after its CDR,
+    where both name the same authorization, as GIREVE asks.
+
+    Args:
+        store: Where they are kept: the platform's, or another one that is open.
+
+    Attributes:
+        sessions: What is kept, to read and to fill from a pull.
+    """
+
+    def __init__(self, store: Store) -> None:
+        shelf = Shelf(store, SESSION, changed=self.session_changed, removed=ignored)
+        super().__init__(shelf, lambda session: session.authorization_id)
+
+    async def session_changed(self, ctx: Context, owner: PartyId, session: Session) -> None:
+        """Override to learn of each change, before it is kept.
+
+        What it raises is answered, and nothing is kept, so that the partner sends it again.
+        """
+
+
+class KeptCdrs(Cdrs[CDR], CdrsEmsp):
+    """Keeps in a store the CDRs that partners post, and those pulled, each once.
+
+    Args:
+        store: Where they are kept: the platform's, or another one that is open.
+
+    Attributes:
+        cdrs: What is kept, to read and to fill from a pull.
+    """
+
+    def __init__(self, store: Store) -> None:
+        shelf = cdr_shelf(
+            store, CDRS, received=self.cdr_received, session_of=lambda cdr: cdr.authorization_id
+        )
+        super().__init__(shelf, lambda ctx, cdr: _cpo(cdr.location) or ctx.sender)
+
+    async def cdr_received(self, ctx: Context, owner: PartyId, cdr: CDR) -> None:
+        """Override to learn of each new CDR, before it is kept.
+
+        What it raises is answered, and nothing is kept, so that the partner posts it again.
+        """
+
+
+class KeptTokens(Tokens[Token, TokenRef], TokensCpo):
+    """Keeps in a store the tokens that partners push, and those pulled.
+
+    Args:
+        store: Where they are kept: the platform's, or another one that is open.
+
+    Attributes:
+        tokens: What is kept, to read and to fill from a pull.
+    """
+
+    def __init__(self, store: Store) -> None:
+        shelf = Shelf(store, TOKEN, changed=self.token_changed, removed=self.token_removed)
+        super().__init__(shelf, lambda ref: ref.token_uid)
+
+    async def token_changed(self, ctx: Context, owner: PartyId, token: Token) -> None:
+        """Override to learn of each change, before it is kept.
+
+        What it raises is answered, and nothing is kept, so that the partner sends it again.
+        """
+
+    async def token_removed(self, ctx: Context, owner: PartyId, token: Token) -> None:
+        """Override to learn of each token that a full pull shows to be gone, before it is forgotten."""
+
+
+# --- our own objects -----------------------------------------------------------------------------------
+
+
+def _asked(objects: Mapping[PartyId, Collection[N]], ctx: Context) -> Iterable[N]:
+    """Yield those of the party that is asked."""
+    for owner, theirs in objects.items():
+        if ctx.receiver in (None, owner):
+            yield from theirs
+
+
+class OwnLocations(
+    OwnPlaces[Location, EVSE, Connector, OwnLocationRef, OwnEvseRef, OwnConnectorRef], LocationsCpo
+):
+    """Serves the locations of a book: those of the party that is asked.
+
+    Args:
+        book: Our locations, as they stand now.
+    """
+
+    def __init__(self, book: LocationBook) -> None:
+        super().__init__(book, LEVELS)
+
+
+class OwnTariffs(TariffsCpo):
+    """Serves our tariffs: those of the party that is asked.
+
+    Args:
+        tariffs: A collection for each party of ours, as it stands now, in the order of creation.
+    """
+
+    def __init__(self, tariffs: Mapping[PartyId, Collection[Tariff]]) -> None:
+        self._tariffs = tariffs
+
+    def visible(self, ctx: Context, tariff: Tariff) -> bool:
+        """Override to show a partner only some tariffs."""
+        return True
+
+    async def list_tariffs(self, ctx: Context, query: PageQuery) -> Page[Tariff]:
+        """Return one page."""
+        return listed((one for one in _asked(self._tariffs, ctx) if self.visible(ctx, one)), query)
+
+
+class OwnSessions(SessionsCpo):
+    """Serves our sessions: of the party that is asked, with contracts of the one that asks.
+
+    Args:
+        sessions: A collection for each party of ours, as it stands now, in the order of creation.
+        hubs: The parties that see all, for they pass them on: IOP's id.
+    """
+
+    def __init__(
+        self, sessions: Mapping[PartyId, Collection[Session]], hubs: Collection[PartyId] = ()
+    ) -> None:
+        self._sessions, self._hubs = sessions, hubs
+
+    def visible(self, ctx: Context, session: Session) -> bool:
+        """Override to show a partner other sessions, such as those with contract ids that name no eMSP."""
+        return _concerns(ctx, session.auth_id, self._hubs)
+
+    async def list_sessions(self, ctx: Context, query: PageQuery) -> Page[Session]:
+        """Return one page."""
+        return listed((one for one in _asked(self._sessions, ctx) if self.visible(ctx, one)), query)
+
+
+class OwnCdrs(CdrsCpo):
+    """Serves our CDRs: of the party that is asked, with contracts of the one that asks.
+
+    Args:
+        cdrs: A collection for each party of ours, as it stands now, in the order of creation.
+        hubs: The parties that see all, for they pass them on: IOP's id.
+    """
+
+    def __init__(self, cdrs: Mapping[PartyId, Collection[CDR]], hubs: Collection[PartyId] = ()) -> None:
+        self._cdrs, self._hubs = cdrs, hubs
+
+    def visible(self, ctx: Context, cdr: CDR) -> bool:
+        """Override to show a partner other CDRs, such as those with contract ids that name no eMSP."""
+        return _concerns(ctx, cdr.auth_id, self._hubs)
+
+    async def list_cdrs(self, ctx: Context, query: PageQuery) -> Page[CDR]:
+        """Return one page."""
+        return listed((one for one in _asked(self._cdrs, ctx) if self.visible(ctx, one)), query)
+
+
+def _concerns(ctx: Context, auth_id: str, hubs: Collection[PartyId]) -> bool:
+    return ctx.sender is not None and ctx.sender in (emsp_of_contract(auth_id), *hubs)
+
+
+class OwnTokens(TokensEmsp):
+    """Serves our tokens: those of the party that is asked. Who may charge, a subclass says.
+
+    Args:
+        tokens: A collection for each party of ours, as it stands now, in the order of creation.
+    """
+
+    def __init__(self, tokens: Mapping[PartyId, Collection[Token]]) -> None:
+        self._tokens = tokens
+
+    def visible(self, ctx: Context, token: Token) -> bool:
+        """Override to show a partner only some tokens."""
+        return True
+
+    async def list_tokens(self, ctx: Context, query: PageQuery) -> Page[Token]:
+        """Return one page."""
+        return listed((one for one in _asked(self._tokens, ctx) if self.visible(ctx, one)), query)
