@@ -1,4 +1,4 @@
-"""Examples as their readers run them, as processes of their own, and a hub that talks to them over HTTP."""
+"""Examples as their readers run them: as processes of their own."""
 
 from __future__ import annotations
 
@@ -9,29 +9,20 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from attrs import evolve, frozen
-from multidict import CIMultiDict
+from attrs import frozen
 
 import ocpi_gireve
-from ocpi_gireve import BILATERAL, Connection, Party, Platform, Role
-from ocpi_gireve.http import AiohttpTransport, UrlPolicy, aiohttp_app
-from ocpi_gireve.http.aiohttp_server import HttpServer
-from ocpi_gireve.interface import Interface
-from ocpi_gireve.tokens import TokenEncoding, authorization
-from ocpi_gireve.transport import HttpRequest, HttpResponse
-from ocpi_gireve.types import Secret
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 LIBRARY = str(Path(ocpi_gireve.__file__).parents[1])
-PARTNER = evolve(BILATERAL, name="example", allow_http_loopback=True, retry_base=0.05)
 TOKEN_A = "the-token-a-of-these-tests-0123456789"
-SOON = 8.0
+SOON = 30.0
 """Seconds within which everything here has to happen."""
 
 
@@ -53,10 +44,33 @@ class Program:
         """The port that it listens on."""
         return urlsplit(self.versions_url).port or 0
 
+    @property
+    def token_a(self) -> str:
+        """The token A that it prints."""
+        start, _, token = self.second_line.partition(": ")
+        assert start == "token A"
+        return token
+
     async def line(self) -> str:
         """Return the next line that it prints."""
         assert self.process.stdout is not None
         return (await asyncio.wait_for(self.process.stdout.readline(), SOON)).decode().rstrip("\n")
+
+    async def complaint(self) -> str:
+        """Return the next line that it prints on standard error."""
+        assert self.process.stderr is not None
+        return (await asyncio.wait_for(self.process.stderr.readline(), SOON)).decode().rstrip("\n")
+
+    def say(self, line: str) -> None:
+        """Give it a line of standard input."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n".encode())
+
+    async def do(self, line: str) -> None:
+        """Give it a line of standard input, and wait until it has done what it says."""
+        self.say(line)
+        while (printed := await self.line()) != f"done: {line}":
+            assert printed, f"it ended before it had done: {line}"
 
     async def stop(self, by: signal.Signals = signal.SIGTERM) -> None:
         """End it, and see that it ends as it should: exit status 0, no complaint, its port free again."""
@@ -75,6 +89,7 @@ async def launch(name: str, *arguments: str) -> Process:
         "error",
         str(EXAMPLES / name),
         *arguments,
+        stdin=PIPE,
         stdout=PIPE,
         stderr=PIPE,
         env={**os.environ, "PYTHONPATH": LIBRARY},
@@ -86,9 +101,8 @@ async def running(name: str, *arguments: str) -> AsyncGenerator[Program, None]:
     """Run an example on a free port, and end it where the test has not."""
     process = await launch(name, "--port", "0", *arguments)
     try:
-        first = await Program(process, "", "").line()
-        start, _, url = first.partition(": ")
-        assert start == "versions URL", first
+        start, _, url = (await Program(process, "", "").line()).partition(": ")
+        assert start == "versions URL", (await process.communicate())[1].decode()
         yield Program(process, url, await Program(process, "", "").line())
     finally:
         if process.returncode is None:
@@ -107,46 +121,3 @@ def refused(
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith(f"{name}: error:")
     return line
-
-
-@asynccontextmanager
-async def a_hub(handlers: Sequence[Interface], party: str = "107") -> AsyncGenerator[Platform, None]:
-    """Run a platform of the hub FR*{party} on a free port."""
-    platforms: list[Platform] = []
-
-    async def serve(request: HttpRequest) -> HttpResponse:
-        return await platforms[0].handle(request)
-
-    async with HttpServer(aiohttp_app(serve)) as server:
-        platforms.append(
-            Platform(
-                public_url=f"{server.url}/ocpi",
-                parties=[Party("FR", party, Role.HUB, name="Hub of the tests")],
-                handlers=handlers,
-            )
-        )
-        async with platforms[0] as hub:
-            yield hub
-
-
-async def raw(
-    connection: Connection,
-    method: str,
-    module: str,
-    path: str,
-    body: bytes = b"",
-    *,
-    token: str | None = None,
-) -> HttpResponse:
-    """Send a request to an example's module that no careful partner would send."""
-    (endpoint,) = (one for one in connection.record.endpoints if f"{one.module}/{one.role}" == module)
-    mine = connection.record.outbound_token
-    assert mine is not None
-    headers = CIMultiDict({"Content-Type": "application/json"})
-    headers["Authorization"] = authorization(mine if token is None else Secret(token), TokenEncoding.BASE64)
-    request = HttpRequest(method=method, url=f"{endpoint.url}{path}", headers=headers, body=body)
-    transport = AiohttpTransport(UrlPolicy(allow_http_loopback=True))
-    try:
-        return await transport.send(request, timeout=SOON)
-    finally:
-        await transport.close()

@@ -1,181 +1,302 @@
-"""The eMSP example, run as a process, does what a hub may expect of an eMSP."""
+"""The eMSP example, run as a process, does what IOP may expect of an eMSP, in both versions."""
 
 from __future__ import annotations
 
 import json
 import re
-from datetime import timedelta
-from decimal import Decimal
-from pathlib import Path
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from types import ModuleType
+from typing import Any
 
 import pytest
-from attrs import evolve
 
-from ocpi_gireve import Connection, Link, PageQuery, Patch, gireve, v221
-from ocpi_gireve.errors import InvalidParameters, NotEnoughInformation, UnknownToken
-from ocpi_gireve.registration import PIN_FIRST
-from ocpi_gireve.types import PartyId
-from tests.examples.programs import PARTNER, TOKEN_A, a_hub, raw, refused, running
-from tests.support import NOW, a_cdr, a_location
+from ocpi_gireve import v211, v221, validate
+from ocpi_gireve.testing import sample
+from tests.examples.iop import Iop, Json, an_iop, said
+from tests.examples.programs import Program, running
 
 EMSP = "emsp_platform.py"
-SOMEWHERE = v221.LocationReferences(location_id="LOC1", evse_uids=["E1"])
-LOC = v221.LocationRef("FR", "CPO", "LOC1")
-EVSE = v221.EvseRef("FR", "CPO", "LOC1", "E1")
+SPEC: dict[str, ModuleType] = {"2.1.1": v211, "2.2.1": v221}
+REFERENCE = {"2.1.1": "authorization_id", "2.2.1": "authorization_reference"}
+PLACE = {"location_id": "LOC000007", "evse_uids": ["000007-1"]}
+LATER = "2030-01-01T00:00:00Z"
+
+in_both = pytest.mark.parametrize("version", list(SPEC))
 
 
-async def tokens_of(emsp: Connection) -> list[v221.Token]:
-    """Pull all tokens, in pages of 15."""
-    return [token async for token in emsp.crawl(v221.TokensSender.list_tokens, PageQuery(limit=15))]
+@asynccontextmanager
+async def roaming(version: str, *arguments: str) -> AsyncGenerator[tuple[Program, Iop]]:
+    """Run the example, registered with IOP in one version; it speaks both."""
+    async with running(EMSP, *arguments) as program, an_iop(version, "EMP") as iop:
+        await iop.register(program.versions_url, program.token_a)
+        yield program, iop
+        await program.stop()
 
 
-async def asked(
-    emsp: Connection, token: v221.Token, location: v221.LocationReferences | None = SOMEWHERE
-) -> v221.AuthorizationInfo:
+def an_object(version: str, cls: str) -> dict[str, Any]:
+    """An object of the CPO FR*CPO, as IOP passes it on; those of one version belong together."""
+    spec = SPEC[version]
+    found: dict[str, Any] = json.loads(spec.encode(sample(getattr(spec, cls), 7)))
+    if cls in ("Session", "CDR"):
+        found[REFERENCE[version]] = "AUTH-7"
+    return found
+
+
+async def asked(iop: Iop, token: Json, place: Json = PLACE) -> Any:  # noqa: ANN401 - JSON
     """Ask whether a token may charge."""
-    ref = v221.OwnTokenRef(token.uid.lower(), token.type)
-    return await emsp.call(v221.TokensSender.authorize, ref, location)
+    url = iop.at("tokens", "SENDER", f"/{token['uid'].lower()}/authorize")
+    return await iop.ask("POST", url, place, query={"type": token["type"]})
 
 
-async def test_tokens_and_authorization() -> None:
-    """Tokens of every kind are listed, and each authorization is answered as the token stands."""
-    async with running(EMSP) as program, a_hub([]) as hub:
-        start, _, token = program.second_line.partition(": ")
-        assert start == "token A"
-        emsp = (await hub.register(PARTNER, program.versions_url, token)).routed(
-            receiver=PartyId("FR", "EMP")
-        )
-        tokens = await tokens_of(emsp)
-        assert len({token.uid for token in tokens}) == len(tokens) >= 30
-        cards = [one for one in tokens if one.type is v221.TokenType.RFID]
-        assert {len(card.uid) for card in cards} == {8, 14}
-        assert all(re.fullmatch("[0-9A-F]+", card.uid) for card in cards)
-        app = next(one for one in tokens if one.type is v221.TokenType.APP_USER and one.valid)
-        for valid in (next(card for card in cards if card.valid), app):
-            info = await asked(emsp, valid)
-            assert info.allowed is v221.AllowedType.ALLOWED
-            assert info.token == valid
-            assert info.location == SOMEWHERE
-            assert info.authorization_reference
-        blocked = await asked(emsp, next(card for card in cards if not card.valid))
-        assert blocked.allowed is v221.AllowedType.BLOCKED
-        assert blocked.authorization_reference is None
-        with pytest.raises(NotEnoughInformation):
-            await asked(emsp, cards[0], None)
-        for unknown in (evolve(cards[0], uid="00000000"), evolve(app, type=v221.TokenType.RFID)):
-            with pytest.raises(UnknownToken) as answer:
-                await asked(emsp, unknown)
-            assert answer.value.http_status == 404
-        await program.stop()
+# --- tokens ---
 
 
-async def test_what_the_hub_sends() -> None:
-    """Locations, statuses, sessions, CDRs and results are kept, printed, and read again."""
-    async with running(EMSP, "--token-a", TOKEN_A) as program, a_hub([]) as hub:
-        emsp = await hub.register(PARTNER, program.versions_url, TOKEN_A)
-        # The hub speaks for the CPO that the objects belong to.
-        emsp = emsp.routed(sender=PartyId("FR", "CPO"), receiver=PartyId("FR", "EMP"))
-        await emsp.call(v221.LocationsReceiver.put_location, LOC, a_location())
-        assert await program.line() == "location LOC1: E1 AVAILABLE"
-        later = NOW + timedelta(minutes=1)
-        status = Patch(v221.EVSE, {"status": v221.Status.CHARGING, "last_updated": later})
-        await emsp.call(v221.LocationsReceiver.patch_evse, EVSE, status)
-        assert await program.line() == "location LOC1: E1 CHARGING"
-        kept = await emsp.call(v221.LocationsReceiver.get_location, LOC)
-        assert kept.last_updated == later
-
-        cdr = a_cdr()
-        session = v221.Session(
-            country_code="FR",
-            party_id="CPO",
-            id="S1",
-            start_date_time=NOW,
-            kwh=Decimal("1.5"),
-            cdr_token=cdr.cdr_token,
-            auth_method=v221.AuthMethod.COMMAND,
-            location_id="LOC1",
-            evse_uid="E1",
-            connector_id="1",
-            currency="EUR",
-            status=v221.SessionStatus.ACTIVE,
-            last_updated=NOW,
-        )
-        ref = v221.SessionRef("FR", "CPO", "S1")
-        await emsp.call(v221.SessionsReceiver.put_session, ref, session)
-        assert await program.line() == "session S1: ACTIVE, 1.5 kWh"
-        assert await emsp.call(v221.SessionsReceiver.get_session, ref) == session
-
-        place = await emsp.call(v221.CdrsReceiver.post_cdr, cdr)
-        assert await program.line() == "CDR CDR1: 12.5 kWh, 4.00 EUR without VAT"
-        assert await emsp.call(v221.CdrsReceiver.get_cdr, place) == cdr
-        assert await emsp.call(v221.CdrsReceiver.post_cdr, cdr) == place
-        with pytest.raises(InvalidParameters):
-            await emsp.call(v221.CdrsReceiver.post_cdr, evolve(cdr, total_energy=Decimal(99)))
-
-        (commands,) = (one.url for one in emsp.record.endpoints if one.module == "commands")
-        done = v221.CommandResult(result=v221.CommandResultType.ACCEPTED)
-        await emsp.call(v221.CommandsSender.post_result, Link(f"{commands}/START_SESSION/17"), done)
-        assert await program.line() == "command START_SESSION/17: ACCEPTED"
-        await program.stop()
+@in_both
+async def test_everything_that_is_pulled(version: str) -> None:
+    """More than a page of tokens, of every kind, each valid; a delta has what has changed since."""
+    async with roaming(version) as (program, iop):
+        tokens = await iop.pull("tokens")
+        assert len({token["uid"] for token in tokens}) == len(tokens) > 1000
+        assert await iop.pull("tokens", limit=300) == tokens
+        spec = SPEC[version]
+        for token in tokens:
+            assert validate(spec.decode(json.dumps(token).encode(), spec.Token)) == []
+        cards = [token for token in tokens if token["type"] == "RFID"]
+        assert {len(card["uid"]) for card in cards} == {8, 14}  # TOK-018
+        assert all(re.fullmatch("[0-9A-F]+", card["uid"]) for card in cards)
+        assert {token["type"] for token in tokens} == {"RFID", "OTHER" if version == "2.1.1" else "APP_USER"}
+        assert {token["valid"] for token in cards} == {True, False}
+        newest = max(token["last_updated"] for token in tokens)
+        assert await iop.pull("tokens", query={"date_from": newest}) == [tokens[-1]]
+        await program.do(f"block {cards[0]['uid']}")
+        sent = await iop.next()
+        assert sent.name == f"PUT /tokens/FR/EMP/{cards[0]['uid']}"
+        assert sent.query.get("type", "RFID") == "RFID"
+        assert (sent.body["uid"], sent.body["valid"]) == (cards[0]["uid"], False)
+        assert await iop.pull("tokens", query={"date_from": sent.body["last_updated"]}) == [sent.body]
 
 
-async def test_wrong_requests() -> None:
-    """A wrong token, a body that is not JSON and one that lacks fields each get their envelope."""
-    async with running(EMSP, "--token-a", TOKEN_A) as program, a_hub([]) as hub:
-        emsp = await hub.register(PARTNER, program.versions_url, TOKEN_A)
-        wrong = await raw(emsp, "GET", "tokens/SENDER", "", token="no-token-of-anybody-at-all")
-        assert (wrong.status, json.loads(wrong.body)["status_code"]) == (401, 2000)
-        broken = await raw(emsp, "POST", "cdrs/RECEIVER", "", b"{]")
-        assert (broken.status, json.loads(broken.body)["status_code"]) == (400, 2001)
-        lacking = await raw(emsp, "PATCH", "locations/RECEIVER", "/FR/CPO/LOC1", b'{"evses": 7, "name": []}')
-        answer = json.loads(lacking.body)
-        assert (lacking.status, answer["status_code"]) == (200, 2001)
-        assert "/evses" in answer["status_message"]
-        assert "/name" in answer["status_message"]
-        await raw(emsp, "PUT", "locations/RECEIVER", "/FR/ABC/LOC1", v221.encode(a_location(party_id="ABC")))
-        undated = await raw(emsp, "PATCH", "locations/RECEIVER", "/FR/ABC/LOC1", b'{"name": "Nord"}')
-        answer = json.loads(undated.body)
-        assert (undated.status, answer["status_code"]) == (200, 2001)
-        assert "/last_updated" in answer["status_message"]
-        await program.stop()
+@in_both
+async def test_authorization(version: str) -> None:
+    """Each question is answered as the token stands, with a reference of its own where it is yes."""
+    async with roaming(version) as (program, iop):
+        tokens = await iop.pull("tokens", limit=100)
+        cards = [token for token in tokens if token["type"] == "RFID"]
+        card = next(one for one in cards if one["valid"])
+        references: set[str] = set()
+        for token in (card, next(one for one in tokens if one["type"] != "RFID" and one["valid"]), card):
+            info = (await asked(iop, token)).data
+            assert (info["allowed"], info["location"]) == ("ALLOWED", PLACE)
+            assert ("token" in info) == (version == "2.2.1")
+            assert info.get("token", token) == token
+            references.add(info[REFERENCE[version]])
+        assert len(references) == 3
+        info = (await asked(iop, next(one for one in cards if not one["valid"]))).data
+        assert info["allowed"] == "BLOCKED"
+        assert REFERENCE[version] not in info
+        assert (await asked(iop, card, None)).codes == (200, 2002)
+        unknown = 2000 if version == "2.1.1" else 2004
+        for stranger in ({**card, "uid": "00000000"}, {**card, "type": "OTHER"}):
+            assert (await asked(iop, stranger)).codes == (404, unknown)
+        url = iop.at("tokens", "SENDER", f"/{card['uid']}/authorize")
+        assert (await iop.ask("POST", url, PLACE)).data["allowed"] == "ALLOWED"  # RFID goes without saying
+        await program.do(f"block {card['uid']}")
+        assert (await asked(iop, card)).data["allowed"] == "BLOCKED"
+        await program.do(f"allow {card['uid']}")
+        assert (await asked(iop, card)).data["allowed"] == "ALLOWED"
 
 
-async def test_restart(tmp_path: Path) -> None:
-    """With --database the registration outlives the process; the port has to stay the same for that."""
-    database = str(tmp_path / "emsp.db")
-    async with a_hub([]) as hub:
-        async with running(EMSP, "--token-a", TOKEN_A, "--database", database) as program:
-            emsp = await hub.register(PARTNER, program.versions_url, TOKEN_A)
-            await program.stop()
-        async with running(EMSP, "--database", database, "--port", str(program.port)) as program:
-            assert program.second_line == "registered already"
-            assert len(await tokens_of(emsp)) >= 30
-            await program.stop()
+@in_both
+async def test_push(version: str) -> None:
+    """Every token is sent to IOP, in order."""
+    async with roaming(version) as (program, iop):
+        tokens = await iop.pull("tokens")
+        await program.do("push")
+        seen = [await iop.next() for _ in tokens]
+        assert [one.body for one in seen] == tokens
+        assert {one.method for one in seen} == {"PUT"}
 
 
-async def test_registers_itself() -> None:
-    """With --register it registers with the partner."""
-    async with a_hub([]) as hub:
-        profile = evolve(PARTNER, name="invited")
-        token = (await hub.invite(profile, origins=PIN_FIRST)).reveal()
-        async with running(EMSP, "--register", hub.versions_url, "--register-token", token) as program:
-            assert program.second_line == f"registered with {gireve.SIMULATOR.name}"
-            assert len(await tokens_of(hub.connection("invited"))) >= 30
-            await program.stop()
+# --- what IOP sends ---
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["extra"], "unrecognized arguments: extra"),
-        (["--locations", "5"], "unrecognized arguments: --locations"),
-        (["--port", "70000"], "--port: expected 0 to 65535"),
-        (["--version", "2.1.1"], "--version: invalid choice: '2.1.1'"),
-        (["--register-token", "x"], "--register and --register-token belong together"),
-    ],
-)
-def test_refused_arguments(
-    arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """What cannot be meant is refused with exit status 2 and one clear line."""
-    assert words in refused(EMSP, arguments, monkeypatch, capsys)
+@in_both
+async def test_locations(version: str) -> None:
+    """Locations, EVSEs and connectors are put, changed and read back; what is not there is not changed."""
+    async with roaming(version) as (program, iop):
+        location = an_object(version, "Location")
+        evse, url = location["evses"][0], iop.at("locations", "RECEIVER", f"/FR/CPO/{location['id']}")
+        assert (await iop.ask("GET", url)).http == 404
+        assert not (await iop.ask("PUT", url, location)).data
+        assert (await program.line()).startswith(f"location {location['id']}: {evse['uid']} {evse['status']}")
+        assert (await iop.ask("GET", url)).data == location
+        change = {"status": "OUTOFORDER", "last_updated": LATER}
+        assert not (await iop.ask("PATCH", f"{url}/{evse['uid']}", change)).data
+        assert f"{evse['uid']} OUTOFORDER" in await program.line()
+        assert (await iop.ask("GET", f"{url}/{evse['uid']}")).data == {**evse, **change}
+        assert (await iop.ask("GET", url)).data["last_updated"] == LATER
+        assert (await iop.ask("PATCH", f"{url}/NOPE", change)).http == 404
+        assert (await iop.ask("PATCH", f"{url}-2", {"name": "x", "last_updated": LATER})).http == 404
+        new = {**evse, "uid": "000007-99", "last_updated": LATER}
+        assert not (await iop.ask("PUT", f"{url}/000007-99", new)).data
+        assert "000007-99" in await program.line()
+        plug = {**evse["connectors"][0], "id": "9", "last_updated": LATER}
+        assert not (await iop.ask("PUT", f"{url}/{evse['uid']}/9", plug)).data
+        assert (await iop.ask("GET", f"{url}/{evse['uid']}/9")).data == plug
+        elsewhere = await iop.ask("PUT", f"{url}-2", location)
+        assert elsewhere.codes == (200, 2001)
+        wrong = await iop.ask("PATCH", url, {"evses": 7, "name": [], "last_updated": LATER})
+        assert wrong.codes == (200, 2001)
+        assert {"/evses", "/name"} <= set(re.findall(r"/\w+", wrong.body["status_message"]))
+
+
+@in_both
+async def test_late_statuses(version: str) -> None:
+    """A status that comes again, or late, is accepted and changes nothing."""
+    async with roaming(version) as (_, iop):
+        location = an_object(version, "Location")
+        url = iop.at("locations", "RECEIVER", f"/FR/CPO/{location['id']}")
+        at = f"{url}/{location['evses'][0]['uid']}"
+        await iop.ask("PUT", url, location)
+        for status, moment in (("CHARGING", LATER), ("CHARGING", LATER), ("BLOCKED", "2029-01-01T00:00:00Z")):
+            assert not (await iop.ask("PATCH", at, {"status": status, "last_updated": moment})).data
+            assert (await iop.ask("GET", at)).data["status"] == "CHARGING"
+
+
+@in_both
+async def test_sessions(version: str) -> None:
+    """A session that begins, goes on and ends is kept; what comes after its end changes nothing."""
+    async with roaming(version) as (program, iop):
+        session = an_object(version, "Session") | {"status": "PENDING", "kwh": 0}
+        for name in ("end_date_time", "end_datetime", "charging_periods", "total_cost"):
+            session.pop(name, None)
+        url = iop.at("sessions", "RECEIVER", f"/FR/CPO/{session['id']}")
+        for status, kwh in (("PENDING", 0), ("ACTIVE", 1.5), ("COMPLETED", 2.5)):
+            end = "end_datetime" if version == "2.1.1" else "end_date_time"
+            now = {"status": status, "kwh": kwh, "last_updated": f"2030-01-01T00:00:0{int(kwh)}Z"}
+            session |= now | ({end: LATER} if status == "COMPLETED" else {})
+            assert not (await iop.ask("PUT", url, session)).data
+            assert await program.line() == f"session {session['id']}: {status}, {kwh} kWh"
+            assert (await iop.ask("GET", url)).data == session
+        late = {"status": "ACTIVE", "last_updated": "2030-01-01T00:00:05Z"}
+        assert not (await iop.ask("PATCH", url, late)).data
+        assert (await iop.ask("GET", url)).data == session
+        assert (await iop.ask("PATCH", f"{url}x", late)).http == 404
+
+
+@in_both
+async def test_cdrs(version: str) -> None:
+    """A CDR is kept once, at a place where it is read again; another one of its id is refused."""
+    async with roaming(version) as (program, iop):
+        cdr = an_object(version, "CDR")
+        first = await iop.ask("POST", iop.at("cdrs", "RECEIVER"), cdr)
+        assert not first.data
+        assert (await program.line()).startswith(f"CDR {cdr['id']}: ")
+        place = first.headers["Location"]
+        assert place.startswith(iop.at("cdrs", "RECEIVER"))
+        assert (await iop.ask("GET", place)).data == cdr
+        again = await iop.ask("POST", iop.at("cdrs", "RECEIVER"), cdr)
+        assert (again.codes, again.headers["Location"]) == ((200, 1000), place)
+        other = await iop.ask("POST", iop.at("cdrs", "RECEIVER"), {**cdr, "total_energy": 99})
+        assert other.codes == (200, 2001)
+        assert "with other content" in await program.complaint()
+        assert (await iop.ask("GET", f"{place}x")).http == 404
+
+
+@in_both
+async def test_tariffs(version: str) -> None:
+    """A tariff is put, read back and deleted."""
+    async with roaming(version) as (_, iop):
+        tariff = an_object(version, "Tariff")
+        url = iop.at("tariffs", "RECEIVER", f"/FR/CPO/{tariff['id']}")
+        assert not (await iop.ask("PUT", url, tariff)).data
+        assert (await iop.ask("GET", url)).data == tariff
+        assert not (await iop.ask("DELETE", url)).data
+        assert (await iop.ask("GET", url)).http == 404
+
+
+# --- what the example asks of IOP ---
+
+
+@in_both
+async def test_remote_start_and_stop(version: str) -> None:
+    """A start names token, location and EVSE, and where to post the result; the console says what it was."""
+    async with roaming(version) as (program, iop):
+        token = next(one for one in await iop.pull("tokens", limit=20) if one["valid"])
+        accepted = {"result": "ACCEPTED"} | ({} if version == "2.1.1" else {"timeout": 30})
+        starts, stops = "POST /commands/START_SESSION", "POST /commands/STOP_SESSION"
+        iop.answers |= {starts: accepted, stops: accepted}
+        line = f"start {token['uid']} FR*CPO LOC1 E1"
+        program.say(line)
+        command = await iop.next()
+        assert (command.name, command.body["token"]) == (starts, token)
+        assert (command.body["location_id"], command.body["evse_uid"]) == ("LOC1", "E1")
+        assert command.body[REFERENCE[version]]
+        if version == "2.2.1":
+            assert command.headers["OCPI-to-party-id"] == "CPO"
+        assert not (await iop.ask("POST", command.body["response_url"], {"result": "ACCEPTED"})).data
+        assert [await program.line() for _ in range(2)] == ["StartSession: ACCEPTED", f"done: {line}"]
+        again = await iop.ask("POST", command.body["response_url"], {"result": "REJECTED"})
+        assert again.http == 404
+        program.say("stop FR*CPO SESSION17")
+        command = await iop.next()
+        assert (command.name, command.body["session_id"]) == (stops, "SESSION17")
+        assert not (await iop.ask("POST", command.body["response_url"], {"result": "REJECTED"})).data
+        assert await program.line() == "StopSession: REJECTED"
+
+
+@in_both
+async def test_refused_commands(version: str) -> None:
+    """What IOP refuses at once, or with an error, has no result to wait for."""
+    async with roaming(version) as (program, iop):
+        refusal = {"result": "REJECTED"} | ({} if version == "2.1.1" else {"timeout": 0})
+        iop.answers["POST /commands/START_SESSION"] = refusal
+        program.say("start 04A1B201 FR*CPO LOC1 E1")
+        assert await program.line() == "StartSession: REJECTED"
+        iop.answers["POST /commands/START_SESSION"] = said({}, code=2003)
+        program.say("start 04A1B201 FR*CPO LOC9 E1")
+        assert "2003" in await program.complaint()
+        program.say("start 00000000 FR*CPO LOC1 E1")
+        assert "not understood" in await program.complaint()
+        url = iop.at("commands", "SENDER", "/START_SESSION/1")
+        assert (await iop.ask("POST", url, {"result": "ACCEPTED"})).http == 404
+
+
+@in_both
+async def test_pull(version: str) -> None:
+    """A first pull fetches everything, the next one what is new, and a full one what is gone, too."""
+    async with roaming(version) as (program, iop):
+        for module, cls in (("locations", "Location"), ("tariffs", "Tariff")):
+            # TAR-003, TAR-004: in 2.1.1 a tariff from IOP says whose it is.
+            owner = {"country_code": "FR", "party_id": "CPO"} if cls == "Tariff" else {}
+            iop.answers[f"GET /{module}"] = [an_object(version, cls) | owner]
+            program.say(f"pull {module}")
+            first = await iop.next()
+            assert (first.name, "date_from" in first.query) == (f"GET /{module}", False)
+            if module == "locations":
+                assert (await program.line()).startswith("location LOC000007: ")
+            assert await program.line() == f"{module}: 1, of them new 1, gone 0"
+            assert await program.line() == f"done: pull {module}"
+            await program.do(f"pull {module}")
+            assert "date_from" in (await iop.next()).query
+            iop.answers[f"GET /{module}"] = []
+            program.say(f"pull {module} full")
+            assert "date_from" not in (await iop.next()).query
+            assert await program.line() == f"{module}: 0, of them new 0, gone 1"
+            assert await program.line() == f"done: pull {module} full"
+        program.say("pull tokens")
+        assert "not understood" in await program.complaint()
+
+
+async def test_pull_of_sessions_and_cdrs() -> None:
+    """In 2.1.1 IOP gives sessions and CDRs, too."""
+    async with roaming("2.1.1") as (program, iop):
+        iop.answers |= {
+            "GET /sessions": [an_object("2.1.1", "Session")],
+            "GET /cdrs": [an_object("2.1.1", "CDR")],
+        }
+        await program.do("pull sessions")
+        assert "date_from" in (await iop.next()).query
+        await program.do("pull cdrs")
+        assert (await iop.next()).name == "GET /cdrs"
