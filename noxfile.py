@@ -119,6 +119,14 @@ def schemathesis(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Run the random tests of crawls and handshakes at the size of a release."""
+    session.install(".[cli,postgres,telemetry]", *groups("tests"))
+    env = {"OCPI_GIREVE_CRAWLS": "10000", "OCPI_GIREVE_HANDSHAKES": "20000"}
+    session.run("python", "-m", "pytest", "tests/properties/test_crawl.py", "tests/handshake", env=env)
+
+
+@nox.session
 def build(session: nox.Session) -> None:
     """Build the sdist and the wheel, and use the wheel as a host application would."""
     session.install(*groups("build"))
