@@ -39,7 +39,7 @@ class HttpRequest:
     url: str = field(repr=_shown)
     headers: CIMultiDict[str] = field(factory=CIMultiDict[str], repr=False)
     body: bytes = field(default=b"", repr=False)
-    client_key: str = ""
+    client_key: str = field(default="", repr=False)
 
 
 @frozen(kw_only=True)

@@ -15,7 +15,7 @@ from ..pagination import PageQuery
 from ..platform import Platform
 from ..profile import Profile
 from ..receivers import LocationBook
-from ..registration import PIN_FIRST
+from ..registration import AS_PRESENTED, PIN_FIRST
 from ..store import MemoryStore
 from ..transport import Transport
 from ..types import Party, PartyId, Role, Secret, ci_key
@@ -135,7 +135,7 @@ class Simulator:
 
     async def invite(self, partner: str) -> Secret:
         """Let a partner register (ToIOP), and return the token A for it."""
-        return await self.platform.invite(PARTNER, origins=PIN_FIRST, id=partner)
+        return await self.platform.invite(PARTNER, origins=PIN_FIRST, parties=AS_PRESENTED, id=partner)
 
     async def register(self, partner: str, versions_url: str, token_a: str | Secret) -> None:
         """Register with a partner (FromIOP).
@@ -144,7 +144,7 @@ class Simulator:
             RegistrationFailed: a step failed, or it is registered already.
             UrlRefused: the URL is not one that may be called.
         """
-        await self.platform.register(PARTNER, versions_url, token_a, id=partner)
+        await self.platform.register(PARTNER, versions_url, token_a, parties=AS_PRESENTED, id=partner)
 
     async def unregister(self, partner: str) -> None:
         """Unregister from a partner (FromIOP).
