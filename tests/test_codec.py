@@ -11,6 +11,8 @@ from random import Random
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ocpi_gireve._codec import (
     canonical,
@@ -25,6 +27,7 @@ from ocpi_gireve._codec import (
     field_from_json,
     from_json,
     parse_datetime,
+    parse_flat,
     parse_json,
     to_json,
 )
@@ -780,3 +783,43 @@ def test_canonical(one: bytes, other: bytes, same: bool) -> None:
     """Texts that say the same have one spelling: names sorted, numbers by their value."""
     assert (canonical(one) == canonical(other)) is same
     assert canonical(canonical(one)) == canonical(one)
+
+
+NAMES = st.sampled_from(["a", "b", "c", "d e", "\\u0061", "", "é"])
+COLONS = st.sampled_from([":", ": ", " :"])
+TEXTS = ['"x"', '" x"', '"x "', '"a\\":1"', '"\\u00e9"']
+VALUES = st.sampled_from([*TEXTS, "1", "-0", "1.5", "1e5", "null", "true", "[1]", '{"a":1}', "NaN"])
+MEMBERS = st.tuples(NAMES, COLONS, VALUES).map(lambda parts: f'"{parts[0]}"{parts[1]}{parts[2]}')
+
+
+@given(st.lists(MEMBERS, max_size=4), st.sampled_from([",", ", ", " ,", ",,"]))
+def test_plain_objects(members: list[str], comma: str) -> None:
+    """A plain object is read as every document is, or it is not taken for a plain one."""
+    data = f"{{{comma.join(members)}}}".encode()
+    plain = parse_flat(data)
+    if plain is not None:
+        assert plain == parse_json(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "plain"),
+    [
+        (b'{"status":"CHARGING","last_updated":"2026-11-01T12:00:00Z"}', True),
+        (b'{"a": "x", "b": 1, "c": true}', True),
+        (b'{"a":1,"a":2}', False),
+        (b'{"a":1,"a" :2}', False),
+        (b'{"a":{"b":1}}', False),
+        (b'{"a":[1]}', False),
+        (b'{"a":null}', False),
+        (b'{"a":1.5}', False),
+        (b'{"a":"\\u00e9"}', False),
+        (b'{"a":9007199254740993}', False),
+        (b'{"a":"' + b"x" * 5000 + b'"}', False),
+        (b"[1]", False),
+        (b"{", False),
+        (b'{"a":"\xff"}', False),
+    ],
+)
+def test_what_is_plain(data: bytes, plain: bool) -> None:
+    """Texts, small integers and booleans, each name once, are read at once; all else is looked at closely."""
+    assert (parse_flat(data) is not None) is plain

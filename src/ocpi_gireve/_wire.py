@@ -22,6 +22,7 @@ from ._codec import (
     encode_fields,
     field_from_json,
     parse_datetime,
+    parse_flat,
     parse_json,
 )
 from ._model import Model, String, field_specs, spec_of, text_problem
@@ -39,7 +40,7 @@ from .interface import Operation, also_named
 from .pagination import Link, Page, Rejected, next_link
 from .patch import Patch
 from .transport import HttpResponse
-from .types import OcpiEnum, PartyId, format_datetime
+from .types import Json, OcpiEnum, PartyId, format_datetime
 
 JSON_TYPE = "application/json"
 
@@ -275,6 +276,8 @@ def decode_target(operation: Operation, segments: Mapping[str, str], query: str,
         return None
     if operation.target is Link:
         return Link("/".join(_unquoted(segment, "the URL") for segment in rest.split("/")) if rest else "")
+    if not query and operation.path_only and all(map(_PLAIN.fullmatch, segments.values())):
+        return operation.target(**segments)
     readers = _readers_of(operation.target)
     given, problems = _parameters(query, operation.query_fields, readers)
     for name, segment in segments.items():
@@ -397,7 +400,9 @@ def _alternative(operation: Operation, body: bytes) -> type[Model]:
 
 def _decode_patch(operation: Operation, body: bytes, patch_requires: AbstractSet[str]) -> Patch[Model]:
     model = cast("type[Model]", operation.body)
-    value = parse_json(body, f"Patch[{model.__name__}]")
+    value: Json = parse_flat(body)
+    if value is None:
+        value = parse_json(body, f"Patch[{model.__name__}]")
     if not isinstance(value, dict):
         raise DecodeError(model.__name__, [Problem("", "type", "expected an object")])
     known = _names_of(model)

@@ -611,10 +611,11 @@ def _names(plan: _Plan, message: Message) -> tuple[Hashable, tuple[Hashable, ...
     """
     target: Any = message.target
     ids = [ci_key(getattr(target, name)) for name in plan.ids]
-    words = tuple([str(getattr(target, name)) for name in plan.words])
+    words = [str(getattr(target, name)) for name in plan.words]
     owner = ci_key(f"{target.country_code}*{target.party_id}")
     ctx = message.ctx
-    root = (ctx.partner, message.operation.interface, ctx.receiver, owner, *ids[:1], words)
+    ours = "" if ctx.receiver is None else ctx.receiver.key
+    root = (ctx.partner, message.operation.interface, ours, owner, *ids[:1], *words)
     aimed = tuple([getattr(message.body, name) for name in plan.aims])
     return root, (*ids[1:], aimed) if any(aimed) else tuple(ids[1:])
 

@@ -130,6 +130,18 @@ class Operation:
         in_path = set(self.path_fields)
         return tuple(a.name for a in attrs.fields(self.target) if a.name not in in_path)
 
+    @cached_property
+    def path_only(self) -> bool:
+        """Whether a path names a target whole: all it holds are texts, and no query is asked for."""
+        if self.target is None or self.target is Link or self.requires:
+            return False
+        hints = get_type_hints(self.target)
+        in_path = set(self.path_fields)
+        return all(
+            hints[field.name] is str if field.name in in_path else field.default is not attrs.NOTHING
+            for field in attrs.fields(self.target)
+        )
+
     @property
     def required_query(self) -> tuple[str, ...]:
         """The fields of the query that a request must have."""

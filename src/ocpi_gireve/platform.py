@@ -126,7 +126,11 @@ class Platform:
         self._profiles = {profile.name: profile for profile in profiles}
         self._on_exchange = on_exchange
         self._telemetry = telemetry
-        self._transport = transport or (lambda profile: _aiohttp_transport(profile, tls(profile)))
+
+        def over_http(profile: Profile) -> Transport:
+            return _aiohttp_transport(profile, tls(profile))
+
+        self._transport = transport or over_http
         self._handled = {dialect: _handled(dialect, handlers) for dialect in DIALECTS}
         _require_all_used(handlers, self._handled.values())
         self._dialects = {one.version: one for one in DIALECTS if self._handled[one] or not handlers}

@@ -5,6 +5,7 @@ It knows no bytes. What it accepts and returns is the measure for the faster way
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -105,10 +106,16 @@ _DATETIME = re.compile(
 )
 
 
+_USUAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3})?Z", re.ASCII)
+
+
 def read_datetime(value: Json) -> datetime:
     """Read a DateTime. Without a designator it is UTC (types chapter); an offset is converted."""
     if not isinstance(value, str):
         raise Unfit("type", f"expected a date and time, found {kind_of(value)}")
+    if _USUAL.fullmatch(value):
+        with contextlib.suppress(ValueError):
+            return datetime.fromisoformat(value)
     found = _DATETIME.fullmatch(value.strip())
     if found is None:
         raise Unfit("datetime", "expected a date and time such as 2015-06-29T20:39:09Z")
