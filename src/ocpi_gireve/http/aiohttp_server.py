@@ -11,7 +11,7 @@ from typing import Self
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
-from multidict import CIMultiDict
+from multidict import CIMultiDict, istr
 
 from ..errors import ClientError, MalformedMessage, MessageTooLarge, StatusError
 from ..transport import HttpRequest, HttpResponse
@@ -21,6 +21,7 @@ Application = web.Application
 """What `aiohttp_app` makes, for those that pass it on without knowing aiohttp."""
 
 _MIB = 1024 * 1024
+_SERVER = istr("Server")
 _PACKINGS = frozenset({"", "identity", "gzip", "deflate"})
 
 
@@ -176,14 +177,13 @@ async def _read(request: web.Request, limit: int, seconds: float) -> bytes:
     if packings and (len(packings) > 1 or packings[0] not in _PACKINGS):
         # Some that aiohttp knows depend on what else is installed; packed twice is a bomb within a bomb.
         raise ClientError("expected a body that is packed as gzip or deflate, or not at all", http_status=415)
-    too_large = MessageTooLarge(f"{MessageTooLarge.text}: at most {limit} bytes are accepted")
     if (request.content_length or 0) > limit:
-        raise too_large
+        raise _too_large(limit)
     content = request.content
     try:
         if content.is_eof():
             # A short body usually comes with its headers.
-            body = bytearray(content.read_nowait())
+            body: bytes | bytearray = content.read_nowait()
         else:
             body = bytearray()
             async with asyncio.timeout(seconds):
@@ -196,14 +196,18 @@ async def _read(request: web.Request, limit: int, seconds: float) -> bytes:
     except web.RequestPayloadError:
         raise MalformedMessage("The body is cut off, or not packed as its headers say") from None
     if len(body) > limit:
-        raise too_large
+        raise _too_large(limit)
     return bytes(body)
+
+
+def _too_large(limit: int) -> MessageTooLarge:
+    return MessageTooLarge(f"{MessageTooLarge.text}: at most {limit} bytes are accepted")
 
 
 def _response(response: HttpResponse) -> web.Response:
     answer = web.Response(status=response.status, headers=response.headers, body=response.body)
     # Instead of aiohttp's, which tells everybody the versions in use.
-    answer.headers.setdefault("Server", "ocpi-gireve")
+    answer.headers.setdefault(_SERVER, "ocpi-gireve")
     return answer
 
 
