@@ -441,7 +441,8 @@ def main() -> None:
     app = platform.aiohttp_app()
     app.on_startup.append(connect)
     try:
-        web.run_app(app, sock=listener, access_log=None, print=None, shutdown_timeout=2)
+        with listener:
+            web.run_app(app, sock=listener, access_log=None, print=None, shutdown_timeout=2)
     except (OcpiError, ValueError) as error:
         sys.exit(f"cannot start: {error}")
 

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeAlias, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -282,6 +283,14 @@ class Iop:
             link = urlsplit(found[1])
             url, asked = link._replace(query="").geturl(), dict(parse_qsl(link.query))
             assert int(asked["offset"]) == len(items)
+
+
+def example(shared: Path, name: str) -> dict[str, Any]:
+    """Return a message of GIREVE's own 2.1.1 guide."""
+    found: dict[str, Any] = json.loads(
+        (shared / f"spec/examples/gireve-2.1.1/{name}_request.json").read_text()
+    )
+    return found
 
 
 def _counted(answer: object) -> dict[str, str]:

@@ -136,8 +136,7 @@ async def test_cannot_start(name: str, tmp_path: Path) -> None:
         assert (process.returncode, complaints.count(b"\n")) == (1, 1)
 
 
-@both
-@in_both
+@pytest.mark.parametrize(("name", "version"), [("cpo_platform.py", "2.1.1"), ("emsp_platform.py", "2.2.1")])
 async def test_restart(name: str, version: str, tmp_path: Path) -> None:
     """With --database the registration outlives the process; the port has to stay the same for that."""
     database = str(tmp_path / "platform.db")

@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -15,7 +16,7 @@ from aiohttp import web
 
 from ocpi_gireve import v211, v221, validate
 from ocpi_gireve._model import Model
-from tests.examples.iop import Iop, Json, an_iop, said
+from tests.examples.iop import Iop, Json, an_iop, example, said
 from tests.examples.programs import Program, refused, running
 
 CPO = "cpo_platform.py"
@@ -418,6 +419,25 @@ async def test_push(version: str) -> None:
         assert {one.method for one in seen} == {"PUT"}
 
 
+@in_both
+async def test_store_and_forward(version: str) -> None:
+    """What IOP did not take is sent again, what happened since after it; so it is after a registration."""
+    at = "PATCH /locations/FR/CPO/LOC0001/0001-1"
+    async with roaming(version, "--locations", "1") as (program, iop):
+        iop.answers[at] = said({}, http=503, code=3000)
+        await program.do(f"status {WHERE} OUTOFORDER")
+        assert (await iop.next()).body["status"] == "OUTOFORDER"
+        assert "not delivered" in await program.complaint()
+        await program.do(f"status {WHERE} AVAILABLE")
+        del iop.answers[at]
+        assert [(await iop.next()).body["status"] for _ in range(2)] == ["OUTOFORDER", "AVAILABLE"]
+        assert (await iop.ask("DELETE", iop.credentials_url)).codes == (200, 1000)
+        await program.do(f"status {WHERE} BLOCKED")
+        assert "not registered" in await program.complaint()
+        await iop.register(program.versions_url, program.token_a)
+        assert (await iop.next()).body["status"] == "BLOCKED"
+
+
 # --- tokens of the eMSPs ---
 
 
@@ -447,6 +467,19 @@ async def test_a_card_without_a_contract() -> None:
         await program.do(f"card {CARD} {WHERE}")
         session = (await iop.several(4))["PUT sessions"].body
         assert (session["auth_id"], session["authorization_id"]) == (CARD, "AUTH-7")
+
+
+async def test_messages_of_the_guide(shared: Path) -> None:
+    """What GIREVE's 2.1.1 guide shows is taken as it stands."""
+    async with roaming("2.1.1", "--locations", "1") as (_, iop):
+        url = iop.at("tokens", "", "/FR/EMP/AAAAAAAA")
+        for method in ("PUT", "PATCH"):
+            token = example(shared, f"emsp_tokens_toiop_{method.lower()}_cpo_tokens")
+            assert not (await iop.ask(method, url, token)).data
+        assert (await iop.ask("GET", url)).data["uid"] == "AAAAAAAA"
+        command = example(shared, "emsp_commands_toiop_post_cpo_commands")
+        place = {name: a_start(iop)[name] for name in ("response_url", "location_id", "evse_uid")}
+        assert await commanded(iop, "START_SESSION", command | place) == "ACCEPTED"
 
 
 async def test_pulled_tokens() -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from ocpi_gireve import v211, v221, validate
 from ocpi_gireve.testing import sample
-from tests.examples.iop import Iop, Json, an_iop, said
+from tests.examples.iop import Iop, Json, an_iop, example, said
 from tests.examples.programs import Program, running
 
 EMSP = "emsp_platform.py"
@@ -109,10 +110,10 @@ async def test_authorization(version: str) -> None:
 
 @in_both
 async def test_push(version: str) -> None:
-    """Every token is sent to IOP, in order."""
+    """The tokens are sent to IOP, in order."""
     async with roaming(version) as (program, iop):
-        tokens = await iop.pull("tokens")
-        await program.do("push")
+        tokens = (await iop.ask("GET", iop.at("tokens", "SENDER"), query={"limit": "100"})).data
+        program.say("push")
         seen = [await iop.next() for _ in tokens]
         assert [one.body for one in seen] == tokens
         assert {one.method for one in seen} == {"PUT"}
@@ -214,6 +215,27 @@ async def test_tariffs(version: str) -> None:
         assert (await iop.ask("GET", url)).data == tariff
         assert not (await iop.ask("DELETE", url)).data
         assert (await iop.ask("GET", url)).http == 404
+
+
+async def test_messages_of_the_guide(shared: Path) -> None:
+    """What GIREVE's 2.1.1 guide shows is taken as it stands, dates without a zone and nulls included."""
+    messages = {
+        "cpo_locations_toiop_put_emsp": ("PUT", "locations", "/FR/CPO/eeee"),
+        "cpo_locations_toiop_patch_emsp": ("PATCH", "locations", "/FR/CPO/eeee/aaaaaa"),
+        "cpo_cdrs_toiop_post_emsp": ("POST", "cdrs", ""),
+        "cpo_tariffs_toiop_put_emsp": ("PUT", "tariffs", "/FR/CPO/Tariff-1"),
+        "cpo_tokens_toiop_post_emsp": ("POST", "tokens", "/04A1B201/authorize"),
+    }
+    async with roaming("2.1.1") as (_, iop):
+        for name, (method, module, path) in messages.items():
+            answer = await iop.ask(method, iop.at(module, "", path), example(shared, f"{name}_{module}"))
+            assert answer.codes == (200, 1000)
+        session = example(shared, "cpo_sessions_toiop_put_emsp_sessions")
+        url = iop.at("sessions", "", f"/FR/CPO/{session['id']}")
+        assert not (await iop.ask("PUT", url, session)).data
+        assert not (
+            await iop.ask("PATCH", url, example(shared, "cpo_sessions_toiop_patch_emsp_sessions"))
+        ).data
 
 
 # --- what the example asks of IOP ---
