@@ -243,7 +243,8 @@ async def present(
 async def test_credentials_life() -> None:
     """GET, POST, PUT and DELETE do what the chapter says, and what it forbids is HTTP 405."""
     async with invited() as (_, emsp, token):
-        for method in ("GET", "PUT", "DELETE"):
+        assert await present(emsp, "GET", token) == (200, 1000, token)
+        for method in ("PUT", "DELETE"):
             body = credentials() if method == "PUT" else None
             assert (await present(emsp, method, token, body))[:2] == (405, 2000)
         http, ocpi, first = await present(emsp, "POST", token, credentials())

@@ -54,6 +54,14 @@ def test_parties(
     assert [problem.pointer for problem in problems] == wrong
 
 
+@pytest.mark.parametrize("party", [PartyId("FRA", "TOOLONG"), PartyId("F", "AB"), PartyId("FRA", "AB")])
+def test_mistyped_party(party: PartyId) -> None:
+    """A party whose codes have not the lengths of OCPI is refused before it is pinned."""
+    problems = role_problems([role(), role(party)], None, lambda _: False, per_role=False)
+    assert [problem.pointer for problem in problems] == ["/roles/1/country_code", "/roles/1/party_id"]
+    assert [problem.code for problem in problems] == ["length", "length"]
+
+
 def test_pointer_of_211() -> None:
     """In 2.1.1 the one party stands beside the token."""
     (problem,) = role_problems([role()], [], lambda _: False, per_role=True)

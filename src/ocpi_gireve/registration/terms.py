@@ -58,8 +58,17 @@ def role_problems(
         return [Problem("/roles", "empty", "expected at least one")]
     problems: list[Problem] = []
     for index, one in enumerate(roles):
-        pointer = "/party_id" if per_role else f"/roles/{index}/party_id"
-        if is_taken(one.party):
+        place = "" if per_role else f"/roles/{index}"
+        pointer = f"{place}/party_id"
+        # What is pinned now decides later who may say what, so it is not taken as leniently as other texts.
+        wrong = [
+            Problem(f"{place}/{name}", "length", f"expected {length} characters")
+            for name, length in (("country_code", 2), ("party_id", 3))
+            if len(getattr(one.party, name)) != length
+        ]
+        if wrong:
+            problems += wrong
+        elif is_taken(one.party):
             problems.append(Problem(pointer, "owner", "expected a party of your platform"))
         elif approved is not None and not any(_covers(known, one) for known in approved):
             problems.append(
