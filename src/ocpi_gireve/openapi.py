@@ -76,8 +76,7 @@ _REFUSED: Mapping[str, tuple[int, str]] = {
 """The refusals with an HTTP status of their own; all others come with 200 and their OCPI status."""
 _MESSAGE_IDS: Mapping[str, str] = {
     "X-Request-ID": (
-        "Names this one exchange; the answer repeats it, or has a new one where it is missing or cannot be "
-        "repeated safely."
+        "Names this one exchange; the answer repeats it, or has a new one where it cannot be repeated safely."
     ),
     "X-Correlation-ID": "Shared by all exchanges that have one cause; repeated as `X-Request-ID` is.",
 }
@@ -279,12 +278,11 @@ def _in_headers(place: _Place, components: _Components) -> Iterator[_Object]:
         schema = _value("message_id") | {"description": about}
         yield components.header_of_requests(name, schema, required=required)
     operation = place.operation
-    said: dict[str, str] = {}
+    said: Mapping[str, str] = {}
     if place.routed:
-        said["to"] = "The party that is asked; it may be left out where only one is served."
-        said["from"] = "The party that asks; it may be left out where the partner has only one."
+        said = {"to": "The party that is asked.", "from": "The party that asks."}
     elif operation.paginated and operation.interface.routed:
-        said["to"] = "GIREVE's: the party whose objects are listed, where there are several."
+        said = {"to": "GIREVE's: the party whose objects are listed, where there are several."}
     for direction, about in said.items():
         for part in _PARTY:
             schema = _value(part) | {"description": about}
