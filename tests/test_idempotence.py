@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocpi_gireve import Context, Link, PartyId, Patch, v211, v221
+from ocpi_gireve._wire import encode_body
 from ocpi_gireve.dialect import Dialect
 from ocpi_gireve.errors import (
     InvalidParameters,
@@ -82,8 +84,12 @@ class Desk:
         fails: Exception | None = None,
         answer: object = None,
         gate: asyncio.Event | None = None,
+        raw: bytes = b"",
     ) -> object:
-        """Send one message; the handler waits for `gate`, then raises `fails` or returns `answer`."""
+        """Send one message; the handler waits for `gate`, then raises `fails` or returns `answer`.
+
+        It comes as the bytes `raw`, or as the library would write it.
+        """
         ctx = Context(
             partner=partner,
             version="2.2.1",
@@ -101,7 +107,7 @@ class Desk:
                 raise fails
             return answer
 
-        return await self.guard.once(Message(operation_of(method), ctx, target, body), act)
+        return await self.guard.once(Message(operation_of(method), ctx, target, body, raw), act)
 
     @property
     def reasons(self) -> list[Reason]:
@@ -208,6 +214,33 @@ async def test_content_is_compared_not_its_spelling() -> None:
         session = a_session(kwh=Decimal(volume))
         await desk.send(v221.SessionsReceiver.put_session, v221.SessionRef("fr", "Cpo", "s1"), session)
     assert len(desk.reached) == 1
+
+
+async def test_long_put_in_other_words() -> None:
+    """A long PUT is known by its bytes: in other words it is applied once more, and then known so."""
+    desk = Desk()
+    location = a_location(name="x" * 200, address="x" * 45, directions=[sample(v221.DisplayText)] * 5)
+    raw = encode_body(location)
+    assert len(raw) > 512
+    again = json.dumps(json.loads(raw), indent=1).encode()
+    for text in (raw, raw, again, again):
+        await desk.send(PUT_LOCATION, LOC, location, raw=text)
+    assert desk.reasons == [Reason.REPEATED] * 2
+    assert len(desk.reached) == 2
+
+
+async def test_long_patch_in_other_words() -> None:
+    """A PATCH may add charging periods: however long it is, and in any spelling, it is not applied twice."""
+    desk = Desk()
+    periods = [sample(v221.ChargingPeriod, seed=seed) for seed in range(8)]
+    patch = Patch(v221.Session, {"charging_periods": periods, "last_updated": LATER})
+    raw = encode_body(patch)
+    assert len(raw) > 512
+    again = json.dumps(json.loads(raw), indent=1, sort_keys=True).encode()
+    for text in (raw, again):
+        ref = v221.SessionRef("FR", "CPO", "S1")
+        await desk.send(v221.SessionsReceiver.patch_session, ref, patch, raw=text)
+    assert desk.reasons == [Reason.REPEATED]
 
 
 async def test_what_is_told() -> None:

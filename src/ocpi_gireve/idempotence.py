@@ -9,6 +9,9 @@ Partners send again whatever they got no answer to. What that means depends on t
 | POST of a CDR | its owner and id | the same answer | 2001, and an error in the log | |
 | a command | its ``response_url`` | the same answer | a new command | |
 
+Content is the same in whatever order and spelling, but for long PUTs, which are compared byte by byte: to
+apply one again changes nothing.
+
 Objects are known again for `REPEATED_WITHIN`, as long as they were not written otherwise in between; so are
 commands. CDRs are known for ever. A real-time authorization is asked again each time: its answer may have
 changed. What a handler failed at is not remembered.
@@ -21,7 +24,7 @@ import hashlib
 import logging
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Coroutine, Hashable
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum
 from typing import Any, Protocol, TypeAlias, cast
@@ -185,17 +188,29 @@ _SHORT = 512
 
 
 @define(eq=False)
-class _Content:
-    """What a message said, to know it again: short enough to be kept, or by its digest."""
+class _Write:
+    """What a message said, to know it again: short enough to be kept, or by its digest.
+
+    Attributes:
+        at: When it was applied, in seconds of a clock of no date.
+    """
 
     text: bytes | None
+    at: float = 0.0
     _digest: bytes | None = None
 
     @staticmethod
-    def of(text: bytes) -> _Content:
-        return _Content(text) if len(text) <= _SHORT else _Content(None, _digest(text))
+    def of(text: bytes, *, is_patch: bool) -> _Write:
+        """Return what is kept of a message's body.
 
-    def is_same(self, other: _Content) -> bool:
+        A PUT that comes again in another spelling is applied again, and changes nothing. So a long one, which
+        takes time to read, is known by its bytes.
+        """
+        if len(text) <= _SHORT:
+            return _Write(text)
+        return _Write(None, digest=_digest(text) if is_patch else hashlib.sha256(text).digest())
+
+    def is_same(self, other: _Write) -> bool:
         if self.text is not None and self.text == other.text:
             return True
         return self.digest == other.digest
@@ -213,14 +228,14 @@ class _Kept:
 
     Attributes:
         moment: The newest `last_updated` that was applied.
-        last: The PUT that wrote it last, with the time; None after any other write.
-        patched: The PATCHes since, of equal `moment`, with the time of each.
+        last: The PUT that wrote it last; None after any other write.
+        patched: The PATCHes since, of equal `moment`.
         parts: The objects within it.
     """
 
     moment: datetime | None = None
-    last: tuple[_Content, float] | None = None
-    patched: list[tuple[_Content, float]] = field(factory=list[tuple[_Content, float]])
+    last: _Write | None = None
+    patched: list[_Write] = field(factory=list[_Write])
     parts: dict[Hashable, _Kept] = field(factory=dict[Hashable, "_Kept"])
 
     def forget_own(self) -> None:
@@ -244,20 +259,20 @@ class _Kept:
         self.forget()
         self.patched = patched
 
-    def written_since(self, content: _Content, since: float, *, is_patch: bool) -> bool:
+    def written_since(self, write: _Write, since: float, *, is_patch: bool) -> bool:
         """Tell whether this was written, and nothing else after it, since then."""
         if is_patch:
-            return any(at >= since and one.is_same(content) for one, at in self.patched)
-        return self.last is not None and self.last[1] >= since and self.last[0].is_same(content)
+            return any(one.at >= since and one.is_same(write) for one in self.patched)
+        return self.last is not None and self.last.at >= since and self.last.is_same(write)
 
-    def put(self, content: _Content, moment: datetime | None, at: float) -> None:
-        self.last = content, at
+    def put(self, write: _Write, moment: datetime | None) -> None:
+        self.last = write
         self.moment = moment or self.moment
 
-    def patch(self, content: _Content, moment: datetime | None, at: float) -> None:
+    def patch(self, write: _Write, moment: datetime | None) -> None:
         if len(self.patched) >= _PATCHED_AT_ONCE:
             self.patched = []
-        self.patched.append((content, at))
+        self.patched.append(write)
         self.moment = moment or self.moment
 
 
@@ -357,7 +372,7 @@ class Message:
     raw: bytes = b""
 
 
-Act: TypeAlias = Callable[[], Awaitable[object]]
+Act: TypeAlias = Callable[[], Coroutine[Any, Any, object]]
 """Calls the handler, and returns what is answered."""
 
 
@@ -423,7 +438,7 @@ class Idempotence:
         """How many objects are remembered."""
         return len(self._memory)
 
-    async def once(self, message: Message, act: Act) -> object:
+    def once(self, message: Message, act: Act) -> Coroutine[Any, Any, object]:
         """Answer a message: with what `act` returns, or without it.
 
         Messages about one object are acted on one after the other, in the order in which they arrived.
@@ -434,14 +449,14 @@ class Idempotence:
         """
         plan = self._plan(message.operation)
         if plan is None:
-            return await act()
+            return act()
         if plan.manner is Manner.READ:
-            return await self._read(plan, message, act)
+            return self._read(plan, message, act)
         if plan.manner is Manner.POSTED:
-            return await self._posted(message, act)
+            return self._posted(message, act)
         if plan.manner is Manner.COMMANDED:
-            return await self._commanded(message, act)
-        return await self._written(plan, message, act)
+            return self._commanded(message, act)
+        return self._written(plan, message, act)
 
     def _plan(self, operation: Operation) -> _Plan | None:
         try:
@@ -477,10 +492,10 @@ class Idempotence:
                 self._memory.drop(root)
                 return await act()
             line = self._memory.line(root, parts)
-            content = _Content.of(message.raw or encode_body(message.body))
             moment = cast("datetime | None", getattr(message.body, "last_updated", None))
             is_patch = plan.manner is Manner.CHANGED
-            reason = self._known(line[-1], content, moment, is_patch=is_patch)
+            write = _Write.of(message.raw or encode_body(message.body), is_patch=is_patch)
+            reason = self._known(line[-1], write, moment, is_patch=is_patch)
             if reason is not None:
                 self._tell(message, reason)
                 return None
@@ -493,20 +508,19 @@ class Idempotence:
             except _GONE:
                 self._memory.drop(root)
                 raise
-            (line[-1].patch if is_patch else line[-1].put)(content, moment, self._clock())
+            write.at = self._clock()
+            (line[-1].patch if is_patch else line[-1].put)(write, moment)
             return result
         finally:
             self._turns.leave(root)
 
-    def _known(
-        self, kept: _Kept, content: _Content, moment: datetime | None, *, is_patch: bool
-    ) -> Reason | None:
+    def _known(self, kept: _Kept, write: _Write, moment: datetime | None, *, is_patch: bool) -> Reason | None:
         if moment is not None and kept.moment is not None and moment < kept.moment:
             return Reason.OLDER
         if (
             (kept.patched if is_patch else kept.last)
             and (moment is None or moment == kept.moment)
-            and kept.written_since(content, self._clock() - self._window, is_patch=is_patch)
+            and kept.written_since(write, self._clock() - self._window, is_patch=is_patch)
         ):
             return Reason.REPEATED
         return None
