@@ -27,8 +27,8 @@ from ocpi_gireve._codec import (
     field_from_json,
     from_json,
     parse_datetime,
-    parse_flat,
     parse_json,
+    read_fields,
     to_json,
 )
 from ocpi_gireve._codec._fast import LEARN_AFTER, LEARN_AT_MOST, LEARN_FROM, Reader, compiled_of
@@ -47,6 +47,7 @@ from ocpi_gireve.v221 import (
     Location,
     Price,
     ResponseFormat,
+    Session,
     Status,
     StatusSchedule,
     Token,
@@ -785,41 +786,48 @@ def test_canonical(one: bytes, other: bytes, same: bool) -> None:
     assert canonical(canonical(one)) == canonical(one)
 
 
-NAMES = st.sampled_from(["a", "b", "c", "d e", "\\u0061", "", "é"])
+NAMES = st.sampled_from(
+    ["uid", "status", "status_\\u0061", "last_updated", "capabilities", "images", "floor_level", "x"]
+)
 COLONS = st.sampled_from([":", ": ", " :"])
-TEXTS = ['"x"', '" x"', '"x "', '"a\\":1"', '"\\u00e9"']
-VALUES = st.sampled_from([*TEXTS, "1", "-0", "1.5", "1e5", "null", "true", "[1]", '{"a":1}', "NaN"])
+TEXTS = ['"x"', '"CHARGING"', '"NEWER"', '" x"', '"a\\":1"', '"\\u00e9"', '["RFID_READER","OTHER"]', "[]"]
+DATES = ['"2026-11-01T12:00:00Z"', '"2026-11-01T12:00:00"', '"2026-11-01T12:00:00.123+02:00"', '"2026-11-01"']
+VALUES = st.sampled_from([*TEXTS, *DATES, "1", "-0", "1.5", "1e5", "null", "true", "[1]", '{"a":1}', "NaN"])
 MEMBERS = st.tuples(NAMES, COLONS, VALUES).map(lambda parts: f'"{parts[0]}"{parts[1]}{parts[2]}')
 
 
 @given(st.lists(MEMBERS, max_size=4), st.sampled_from([",", ", ", " ,", ",,"]))
-def test_plain_objects(members: list[str], comma: str) -> None:
-    """A plain object is read as every document is, or it is not taken for a plain one."""
+def test_fields_read_at_once(members: list[str], comma: str) -> None:
+    """Fields that are read in one go are what they are one by one, or they are not read so."""
     data = f"{{{comma.join(members)}}}".encode()
-    plain = parse_flat(data)
-    if plain is not None:
-        assert plain == parse_json(data)
+    found = read_fields(data, EVSE)
+    if found is not None:
+        value = parse_json(data)
+        assert isinstance(value, dict)
+        one_by_one = {name: field_from_json(EVSE, spec_of(EVSE, name), item) for name, item in value.items()}
+        assert found == one_by_one
 
 
 @pytest.mark.parametrize(
-    ("data", "plain"),
+    ("data", "cls", "is_read"),
     [
-        (b'{"status":"CHARGING","last_updated":"2026-11-01T12:00:00Z"}', True),
-        (b'{"a": "x", "b": 1, "c": true}', True),
-        (b'{"a":1,"a":2}', False),
-        (b'{"a":1,"a" :2}', False),
-        (b'{"a":{"b":1}}', False),
-        (b'{"a":[1]}', False),
-        (b'{"a":null}', False),
-        (b'{"a":1.5}', False),
-        (b'{"a":"\\u00e9"}', False),
-        (b'{"a":9007199254740993}', False),
-        (b'{"a":"' + b"x" * 5000 + b'"}', False),
-        (b"[1]", False),
-        (b"{", False),
-        (b'{"a":"\xff"}', False),
+        (b'{"status":"CHARGING","last_updated":"2026-11-01T12:00:00Z"}', EVSE, True),
+        (b'{"status": "NEWER", "floor_level": null}', EVSE, True),
+        (b'{"capabilities":["RFID_READER","OTHER"]}', EVSE, True),
+        (b'{"kwh":12.50,"status":"ACTIVE"}', Session, True),
+        (b'{"kwh":1e99}', Session, False),
+        (b'{"last_updated":"2026-11-01T12:00:00"}', EVSE, True),
+        (b'{"status":null}', EVSE, False),
+        (b'{"status":"CHARGING","status":"AVAILABLE"}', EVSE, False),
+        (b'{"status":"CHARGING","status" :"AVAILABLE"}', EVSE, False),
+        (b'{"status":"CHARGING","x":1}', EVSE, False),
+        (b'{"coordinates":{"latitude":"1.0","longitude":"1.0"}}', EVSE, False),
+        (b'{"status":1}', EVSE, False),
+        (b"[1]", EVSE, False),
+        (b"{", EVSE, False),
+        (b'{"status":"\xff"}', EVSE, False),
     ],
 )
-def test_what_is_plain(data: bytes, plain: bool) -> None:
-    """Texts, small integers and booleans, each name once, are read at once; all else is looked at closely."""
-    assert (parse_flat(data) is not None) is plain
+def test_which_fields_are_read_at_once(data: bytes, cls: type[Model], is_read: bool) -> None:
+    """Known fields without objects, each once, are read in one go; all else is looked at closely."""
+    assert (read_fields(data, cls) is not None) is is_read

@@ -22,10 +22,10 @@ from ._codec import (
     encode_fields,
     field_from_json,
     parse_datetime,
-    parse_flat,
     parse_json,
+    read_fields,
 )
-from ._model import Model, String, field_specs, spec_of, text_problem
+from ._model import NO_EXTRA, Model, String, field_specs, spec_of, text_problem
 from .errors import (
     BadAnswer,
     DecodeError,
@@ -40,7 +40,7 @@ from .interface import Operation, also_named
 from .pagination import Link, Page, Rejected, next_link
 from .patch import Patch
 from .transport import HttpResponse
-from .types import Json, OcpiEnum, PartyId, format_datetime
+from .types import OcpiEnum, PartyId, format_datetime
 
 JSON_TYPE = "application/json"
 
@@ -400,9 +400,10 @@ def _alternative(operation: Operation, body: bytes) -> type[Model]:
 
 def _decode_patch(operation: Operation, body: bytes, patch_requires: AbstractSet[str]) -> Patch[Model]:
     model = cast("type[Model]", operation.body)
-    value: Json = parse_flat(body)
-    if value is None:
-        value = parse_json(body, f"Patch[{model.__name__}]")
+    fields = read_fields(body, model)
+    if fields is not None and fields.keys() >= patch_requires:
+        return Patch.received(model, fields, NO_EXTRA)
+    value = parse_json(body, f"Patch[{model.__name__}]")
     if not isinstance(value, dict):
         raise DecodeError(model.__name__, [Problem("", "type", "expected an object")])
     known = _names_of(model)

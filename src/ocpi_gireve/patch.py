@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from attrs import frozen
 
-from ._model import Extra, FieldSpec, Model, checked, field_specs, replaced, spec_of
+from ._model import NO_EXTRA, Extra, FieldSpec, Model, checked, field_specs, replaced, spec_of
 from .errors import InvalidObject, Problem
 from .types import Json, JsonObject
 
@@ -144,4 +144,4 @@ def _added(new: Model, spec: FieldSpec, before: list[object], after: list[object
 def _fill(patch: Patch[N], model: type[N], changes: Mapping[str, object], extra: JsonObject) -> None:
     object.__setattr__(patch, "model", model)
     object.__setattr__(patch, "changes", dict(changes))
-    object.__setattr__(patch, "extra", Extra(extra))
+    object.__setattr__(patch, "extra", Extra(extra) if extra else NO_EXTRA)

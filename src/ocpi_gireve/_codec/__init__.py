@@ -18,7 +18,7 @@ from __future__ import annotations
 from ._canonical import canonical
 from ._complete import field_from_json, from_json, parse_datetime
 from ._documents import Answer, decode, decode_answer, decode_items, decode_page
-from ._flat import parse_flat
+from ._fast import read_fields
 from ._text import MAX_DEPTH, MAX_DIGITS, MAX_EXPONENT, dump_json, parse_json
 from ._write import encode, encode_answer, encode_fields, to_json
 
@@ -39,7 +39,7 @@ __all__ = [
     "field_from_json",
     "from_json",
     "parse_datetime",
-    "parse_flat",
     "parse_json",
+    "read_fields",
     "to_json",
 ]

@@ -6,15 +6,16 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cached_property
 from threading import RLock
-from typing import Annotated, Any, Generic, NoReturn, TypeVar, cast
+from typing import Annotated, Any, Generic, NoReturn, TypedDict, TypeVar, cast
 
 import msgspec
 
 from .._model import NO_EXTRA, Extra, FieldSpec, Model, field_specs
 from ..types import Json
 from ._complete import from_json, in_utc
-from ._text import MAX_DEPTH, MAX_EXPONENT, fraction, parse_json
+from ._text import MAX_DEPTH, MAX_EXPONENT, fraction, ordinary, parse_json
 
 M = TypeVar("M", bound=Model)
 
@@ -113,6 +114,28 @@ class _Compiled:
             self._structs = {k: v for k, v in self._structs.items() if not k[0]}
         self._structs[key] = made
         return made
+
+    @cached_property
+    def decode_fields(self) -> Callable[[bytes], dict[str, Any]]:
+        """Decodes those fields of a text that hold no objects, and drops what else it has."""
+        fields: dict[str, Any] = {}
+        for spec in self.specs:
+            if spec.kind not in ("model", "any"):
+                kind: Any = _FAST_TYPES.get(spec.kind, spec.cls)
+                kind = list[kind] if spec.many else kind
+                fields[spec.name] = kind if spec.required else kind | None
+        some = cast("Any", TypedDict)(f"_Some{self.cls.__name__}", fields, total=False)
+        decode: Callable[[bytes], dict[str, Any]] = msgspec.json.Decoder(some, float_hook=fraction).decode
+        return decode
+
+    @cached_property
+    def converted(self) -> Mapping[str, Callable[[Any], Any]]:
+        """What makes of the value of each such field the model's, where they differ."""
+        return {
+            spec.name: _EACH[spec.kind] if spec.many else _ONE[spec.kind]
+            for spec in self.specs
+            if spec.kind in _ONE
+        }
 
     @property
     def closed(self) -> _Closed:
@@ -340,6 +363,21 @@ def _refuse() -> NoReturn:
     raise ValueError
 
 
+def _moment(value: datetime) -> datetime:
+    return value if value.tzinfo is UTC else in_utc(value)
+
+
+def _number(value: Decimal) -> Decimal:
+    return value if ordinary(value) else _refuse()
+
+
+_ONE: Mapping[str, Callable[[Any], Any]] = {"datetime": _moment, "number": _number}
+_EACH: Mapping[str, Callable[[Any], Any]] = {
+    "datetime": lambda values: [_moment(one) for one in values],
+    "number": lambda values: [_number(one) for one in values],
+}
+
+
 def _unknown(found: dict[str, Json], compiled: _Compiled, left: int, inner: list[int], count: bool) -> Extra:
     """Take the unknown properties out of an object's plain values, and count what is nested in them.
 
@@ -444,6 +482,23 @@ class Reader(Generic[M]):
             return None
         self._opened += 1
         return cast("M", one) if _names_in(data) == names else None
+
+
+def read_fields(data: bytes, cls: type[Model]) -> dict[str, Any] | None:
+    """Read some fields of an object, as a PATCH carries them; None where anything is unusual.
+
+    Unusual are a property that is unknown or comes twice, an object within, and null for a mandatory field.
+    """
+    compiled = compiled_of(cls)
+    try:
+        found = compiled.decode_fields(data)
+        for name, convert in compiled.converted.items():
+            value = found.get(name)
+            if value is not None:
+                found[name] = convert(value)
+    except REFUSED:
+        return None
+    return found if _names_in(data) == len(found) else None
 
 
 def read_page(data: bytes, cls: type[M]) -> list[M] | None:
