@@ -36,7 +36,7 @@ from ocpi_gireve.gireve import PREPRODUCTION
 from ocpi_gireve.interface import Operation, operation_of
 from ocpi_gireve.store.records import TokenKind
 from ocpi_gireve.testing import sample
-from ocpi_gireve.types import PartyId, Role, Secret
+from ocpi_gireve.types import PartyId, Role
 from ocpi_gireve.v211.dialect import DIALECT as V211
 from tests.support import NOW, a_cdr, a_location, a_token, an_evse
 
@@ -48,7 +48,7 @@ WE_ARE_HUB = Ours(parties=frozenset({HUB}), is_hub=True)
 CPO_ROLES: Mapping[PartyId, frozenset[Role]] = {CPO: frozenset({Role.CPO})}
 
 PARTNER = Principal(
-    connection="cpo", kind=TokenKind.CURRENT, profile=BILATERAL, parties=CPO_ROLES, token=Secret("t")
+    connection="cpo", kind=TokenKind.CURRENT, profile=BILATERAL, parties=CPO_ROLES, digest=b"t"
 )
 TWO = evolve(PARTNER, parties={CPO: frozenset({Role.CPO}), CP2: frozenset({Role.EMSP})})
 IOP = evolve(

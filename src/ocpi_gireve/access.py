@@ -23,7 +23,7 @@ from functools import lru_cache
 from typing import cast
 
 from attrs import field, frozen
-from multidict import CIMultiDict
+from multidict import CIMultiDict, istr
 
 from ._model import Model
 from ._wire import segment_problem
@@ -40,16 +40,14 @@ from .interface import Operation
 from .patch import Patch
 from .profile import Profile
 from .store.records import TokenKind
-from .types import PartyId, Role, Secret, ci_equal
+from .types import PartyId, Role, ci_equal
 
 _HANDSHAKE_ONLY = frozenset({TokenKind.A})
-_ONCE = (
-    "Authorization",
-    "OCPI-from-country-code",
-    "OCPI-from-party-id",
-    "OCPI-to-country-code",
-    "OCPI-to-party-id",
-)
+AUTHORIZATION = istr("Authorization")
+FROM_COUNTRY, FROM_PARTY = istr("OCPI-from-country-code"), istr("OCPI-from-party-id")
+TO_COUNTRY, TO_PARTY = istr("OCPI-to-country-code"), istr("OCPI-to-party-id")
+ROUTING = (FROM_COUNTRY, FROM_PARTY, TO_COUNTRY, TO_PARTY)
+"""The names of the routing headers. An `istr` is found faster than a text."""
 
 
 @frozen(kw_only=True)
@@ -65,7 +63,9 @@ class Principal:
         elsewhere: The parties that are connected directly, so that no hub speaks for them.
         party: Our party that the connection is for; None: all of ours.
         role: The role of ours that it is for; None: all of ours.
-        token: The token itself, as it was presented.
+        digest: The token's digest.
+        is_settled: Whether this holds until somebody changes it: time does not end the token, and its use
+            changes nothing.
     """
 
     connection: str
@@ -75,7 +75,8 @@ class Principal:
     elsewhere: Container[PartyId] = frozenset[PartyId]()
     party: PartyId | None = None
     role: Role | None = None
-    token: Secret
+    digest: bytes = field(repr=False)
+    is_settled: bool = False
 
 
 @frozen(kw_only=True)
@@ -133,7 +134,7 @@ def require_once(headers: CIMultiDict[str]) -> None:
     Raises:
         MalformedMessage: HTTP 400.
     """
-    for name in _ONCE:
+    for name in (AUTHORIZATION, *ROUTING):
         if len(headers.getall(name, ())) > 1:
             raise MalformedMessage(f"expected the header {name} once")
 
@@ -144,10 +145,7 @@ def _party(country_code: str, party_id: str) -> PartyId:
     return PartyId(country_code, party_id)
 
 
-_NAMES = {
-    "from": ("OCPI-from-country-code", "OCPI-from-party-id"),
-    "to": ("OCPI-to-country-code", "OCPI-to-party-id"),
-}
+_NAMES = {"from": (FROM_COUNTRY, FROM_PARTY), "to": (TO_COUNTRY, TO_PARTY)}
 
 
 def said_party(headers: CIMultiDict[str], direction: str) -> PartyId | None:

@@ -1104,7 +1104,7 @@ async def test_first_use_that_a_rotation_overtakes() -> None:
             _, _, held = await present(emsp, "POST", token, credentials())
             wiring = emsp._directory.get("cpo")
             assert wiring is not None
-            principal = emsp._directory.find(token_digest(Secret(held)), Secret(held))
+            principal = emsp._directory.find(token_digest(Secret(held)))
             assert principal is not None
             new = new_token(Secret("new"), "cpo", TokenKind.CURRENT)
             store.gate.clear()

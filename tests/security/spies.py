@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from multidict import CIMultiDict
 
 from ocpi_gireve import Context, Link, Page, PageQuery, Party, PartyId, Profile, Role, v221
@@ -80,23 +80,19 @@ class Book:
 
     partners: Mapping[str, Principal]
     admitted_ones: list[str] = field(factory=list[str])
+    revision: int = 0
+    _found: dict[bytes, Principal] = field(factory=dict[bytes, Principal])
 
-    def find(self, digest: bytes, token: Secret) -> Principal | None:
-        """Find a partner by its token."""
+    def __attrs_post_init__(self) -> None:
         for partner in self.partners.values():
             for kind in TokenKind:
-                if token_digest(Secret(f"{partner.connection}-{kind}")) == digest:
-                    return Principal(
-                        connection=partner.connection,
-                        kind=kind,
-                        profile=partner.profile,
-                        parties=partner.parties,
-                        elsewhere=partner.elsewhere,
-                        party=partner.party,
-                        role=partner.role,
-                        token=token,
-                    )
-        return None
+                digest = token_digest(Secret(f"{partner.connection}-{kind}"))
+                is_settled = kind is TokenKind.CURRENT
+                self._found[digest] = evolve(partner, kind=kind, digest=digest, is_settled=is_settled)
+
+    def find(self, digest: bytes) -> Principal | None:
+        """Find a partner by its token."""
+        return self._found.get(digest)
 
     async def admitted(self, principal: Principal) -> None:
         """Note who came."""
@@ -122,7 +118,7 @@ def partner(
         elsewhere=frozenset(elsewhere),
         party=party,
         role=role,
-        token=Secret(""),
+        digest=b"",
     )
 
 

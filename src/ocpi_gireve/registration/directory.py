@@ -13,8 +13,7 @@ from ..access import Principal
 from ..connection import Wiring
 from ..store import Store
 from ..store.records import ConnectionRecord, ConnectionState, InboundToken, TokenKind
-from ..tokens import token_digest
-from ..types import PartnerRole, PartyId, Role, Secret, utc_now
+from ..types import PartnerRole, PartyId, Role, utc_now
 from .inbound import GRACE, Tokens, expiring, of_kind, settled
 
 Next: TypeAlias = tuple[ConnectionRecord, Sequence[InboundToken]]
@@ -32,15 +31,21 @@ class _View:
 
 
 class Directory:
-    """Who the partners are, and by which tokens they are known."""
+    """Who the partners are, and by which tokens they are known.
+
+    Attributes:
+        revision: Changes whenever what is known of a partner or a token does.
+    """
 
     def __init__(self, store: Store, now: Callable[[], datetime] = utc_now) -> None:
+        self.revision = 0
         self._store = store
         self._now = now
         self._wirings: dict[str, Wiring] = {}
         self._tokens: dict[str, Tokens] = {}
         self._digests: dict[bytes, InboundToken] = {}
         self._views: dict[str, _View] = {}
+        self._principals: dict[bytes, Principal] = {}
         self._direct: dict[PartyId, set[str]] = {}
         self._changing: dict[str, asyncio.Lock] = {}
         self._unfinished: set[asyncio.Task[None]] = set()
@@ -59,6 +64,8 @@ class Directory:
     def load(self, wiring: Wiring, tokens: Sequence[InboundToken]) -> None:
         """Take over what the store holds."""
         record = wiring.record
+        self.revision += 1
+        self._principals.clear()
         self._wirings[record.id] = wiring
         parties = wiring.parties
         self._views[record.id] = _View(
@@ -112,24 +119,34 @@ class Directory:
         others = self._direct.get(party, set()) - {record.id}
         return any(set(self._wirings[other].record.origins).isdisjoint(record.origins) for other in others)
 
-    def find(self, digest: bytes, token: Secret) -> Principal | None:
+    def find(self, digest: bytes) -> Principal | None:
         """Return who presents a token, if it is valid now. The digest is the key of an exact lookup."""
         found = self._digests.get(digest)
         if found is None or (found.expires is not None and found.expires <= self._now()):
             return None
         if found.kind is TokenKind.A and found.used:
             return None
-        view = self._views[found.connection]
+        principal = self._principals.get(digest)
+        if principal is None:
+            principal = self._principals[digest] = self._principal(found)
+        return principal
+
+    def _principal(self, token: InboundToken) -> Principal:
+        view = self._views[token.connection]
         return Principal(
-            connection=found.connection,
-            kind=found.kind,
-            profile=self._wirings[found.connection].profile,
+            connection=token.connection,
+            kind=token.kind,
+            profile=self._wirings[token.connection].profile,
             parties=view.parties,
             elsewhere=self._direct,
             party=view.party,
             role=view.role,
-            token=token,
+            digest=token.digest,
+            is_settled=token.kind is TokenKind.CURRENT and token.expires is None and self._is_used(token),
         )
+
+    def _is_used(self, current: InboundToken | Principal) -> bool:
+        return all(one.used for one in of_kind(self.tokens(current.connection), TokenKind.CURRENT))
 
     async def admitted(self, principal: Principal) -> None:
         """Take note of a token's use: the first of the current one ends those that it replaces.
@@ -138,11 +155,11 @@ class Directory:
         able to ask for another.
         """
         if principal.kind is TokenKind.CURRENT:
-            if all(token.used for token in of_kind(self.tokens(principal.connection), TokenKind.CURRENT)):
+            if self._is_used(principal):
                 return
         elif principal.kind is not TokenKind.PREVIOUS:
             return
-        digest = token_digest(principal.token)
+        digest = principal.digest
         until = self._now() + GRACE
 
         def used(record: ConnectionRecord, tokens: Tokens) -> Next:

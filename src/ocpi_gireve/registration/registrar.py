@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Any, cast
 
@@ -38,7 +39,7 @@ from ..server import HandshakeContext
 from ..store.records import ConnectionRecord, ConnectionState, TokenKind
 from ..tokens import TokenEncoding, is_token, mint_token, token_digest
 from ..types import PartnerEndpoint, Party, Role, Secret, utc_now
-from .directory import Directory, Next
+from .directory import Change, Directory, Next
 from .inbound import GRACE, Tokens, expiring, new_token, renewed, unregistered, valid
 from .terms import check_endpoints, first_presented, role_problems
 
@@ -78,6 +79,7 @@ class Registrar:
         self._now = now
         self._locks: dict[str, asyncio.Lock] = {}
         self._presenting: set[str] = set()
+        self._leaving: set[str] = set()
 
     @property
     def versions_url(self) -> str:
@@ -133,7 +135,8 @@ class Registrar:
 
     async def delete_credentials(self, ctx: HandshakeContext) -> None:
         """Unregister a partner. Its uploads are kept, and its token A opens the next registration."""
-        async with self._turn(ctx):
+        # Where we are telling it the same, to wait for our end would be to wait for each other.
+        async with nullcontext() if ctx.partner in self._leaving else self._turn(ctx):
             wiring = self._wiring(ctx)
             self._require_good(ctx)
             self._require_registered(ctx, wiring)
@@ -158,7 +161,7 @@ class Registrar:
 
     def _require_good(self, ctx: HandshakeContext) -> None:
         """Make sure that the token still opens the handshake: another one may have ended it meanwhile."""
-        if self._directory.find(token_digest(ctx.presented), ctx.presented) is None:
+        if self._directory.find(token_digest(ctx.presented)) is None:
             raise Unauthorized
 
     def _require_registered(self, ctx: HandshakeContext, wiring: Wiring) -> None:
@@ -185,6 +188,8 @@ class Registrar:
         shown = token_digest(ctx.presented)
 
         def registered(now: ConnectionRecord, tokens: Tokens) -> Next:
+            if now.origins and not set(origins) <= set(now.origins):
+                raise ServerError("the origins for this connection were changed meanwhile; try again")
             current = new_token(token, now.id, TokenKind.CURRENT)
             changes = evolve(
                 _agreed(wiring, dialect, presented, now),
@@ -194,10 +199,20 @@ class Registrar:
             )
             return changes, renewed(tokens, current, self._now() + GRACE, shown)
 
-        await self._directory.change(wiring, registered)
-        wiring.outbox.resume(ctx.partner)
+        await self._conclude(wiring, registered)
         log.info("%s: registered by the partner in OCPI %s", ctx.partner, dialect.version)
         return self._ours(wiring, dialect, token)
+
+    async def _conclude(self, wiring: Wiring, registered: Change) -> None:
+        """Keep what came of a handshake, and let the uploads go on, even if the caller is cancelled."""
+
+        def kept(done: asyncio.Task[None]) -> None:
+            if not done.cancelled() and done.exception() is None:
+                wiring.outbox.resume(wiring.record.id)
+
+        task = asyncio.create_task(self._directory.change(wiring, registered))
+        task.add_done_callback(kept)
+        await asyncio.shield(task)
 
     def _require_parties(self, record: ConnectionRecord, dialect: Dialect, presented: Presented) -> None:
         """Make sure that a partner presents its own parties, and those that were approved.
@@ -327,8 +342,7 @@ class Registrar:
             )
             return changes, renewed(tokens, current, self._now() + GRACE)
 
-        await self._directory.change(wiring, registered)
-        wiring.outbox.resume(wiring.record.id)
+        await self._conclude(wiring, registered)
         log.info("%s: registered in OCPI %s", wiring.record.id, dialect.version)
 
     async def _offered_to(self, wiring: Wiring, url: str, token: Secret) -> dict[str, str]:
@@ -397,20 +411,32 @@ class Registrar:
             dialect = wiring.dialect
             if not force:
                 _require_taken(wiring.profile, dialect, "DELETE")
-            delete = _operation(dialect.credentials, "DELETE")
-            encoding = wiring.token_encoding(dialect)
-            for token in (record.outbound_token, record.previous_token):
-                if token is None:
-                    continue
-                try:
-                    await self._ask(wiring, delete, wiring.endpoint(delete), token=token, encoding=encoding)
-                    break
-                except MethodNotAllowed:
-                    log.info("%s: the partner has unregistered before", record.id)
-                    break
-                except Unauthorized:
-                    log.info("%s: the partner does not know our token any more", record.id)
+            self._leaving.add(record.id)
+            try:
+                await self._delete_ours(wiring, dialect)
+            except OcpiError:
+                if wiring.record.state is ConnectionState.REGISTERED:
+                    raise  # else the partner has left meanwhile
+            finally:
+                self._leaving.discard(record.id)
             await self._forget(wiring)
+
+    async def _delete_ours(self, wiring: Wiring, dialect: Dialect) -> None:
+        """Tell a partner that we leave, with the token that it knows."""
+        record = wiring.record
+        delete = _operation(dialect.credentials, "DELETE")
+        url, encoding = wiring.endpoint(delete), wiring.token_encoding(dialect)
+        for token in (record.outbound_token, record.previous_token):
+            if token is None:
+                continue
+            try:
+                await self._ask(wiring, delete, url, token=token, encoding=encoding)
+            except MethodNotAllowed:
+                log.info("%s: the partner has unregistered before", record.id)
+            except Unauthorized:
+                log.info("%s: the partner does not know our token any more", record.id)
+                continue
+            return
 
     async def _forget(self, wiring: Wiring) -> None:
         until = self._now() + GRACE

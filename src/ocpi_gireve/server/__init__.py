@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from ._admission import Principals
 from ._answers import MAX_NAMED
 from ._late import COMMAND_ACK, LateOutcome
 from ._routes import Mount
-from ._server import HandshakeContext, Principals, Server
+from ._server import HandshakeContext, Server
 
 __all__ = [
     "COMMAND_ACK",

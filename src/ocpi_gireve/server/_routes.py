@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 from attrs import frozen
 
 from ..dialect import Deferral, Dialect
-from ..errors import UnknownObject
+from ..errors import MethodNotAllowed, UnknownObject
 from ..interface import Interface, Operation, operations
 from ..tokens import TokenEncoding
 from ..types import Role
@@ -53,18 +53,24 @@ class Route:
         interface = self.operation.interface
         return self.dialect.routing and interface.functional and interface.routed
 
+    @cached_property
+    def _words(self) -> Sequence[tuple[int, str]]:
+        """The segments that are what they are, by their place."""
+        return [(at, part) for at, part in enumerate(self.pattern or ()) if part[0] != "{"]
+
+    @cached_property
+    def _fields(self) -> Sequence[tuple[int, str]]:
+        """The segments that are fields of the target, by their place."""
+        return [(at, part[1:-1]) for at, part in enumerate(self.pattern or ()) if part[0] == "{"]
+
     def match(self, segments: Sequence[str]) -> dict[str, str] | None:
+        """Return the fields that the segments below the endpoint stand for; None where they do not fit."""
         if self.pattern is None:
             return {}
-        found: dict[str, str] = {}
-        for expected, segment in zip(self.pattern, segments, strict=True):
-            if not segment:
+        for at, word in self._words:
+            if segments[at] != word:
                 return None
-            if expected[0] == "{":
-                found[expected[1:-1]] = segment
-            elif expected != segment:
-                return None
-        return found
+        return {name: segments[at] for at, name in self._fields} if all(segments) else None
 
 
 class Endpoint:
@@ -78,13 +84,12 @@ class Endpoint:
         self.routes.setdefault((route.operation.http_method, length), []).append(route)
 
     def find(self, method: str, segments: Sequence[str]) -> tuple[Route, dict[str, str]] | None:
-        for length in (len(segments), None):
-            if length is None and not segments:
-                continue
+        """Return the operation that a method and the segments below this URL name, with its path's fields."""
+        for length in (len(segments), None) if segments else (0,):
             for route in self.routes.get((method, length), ()):
-                found = route.match(segments)
-                if found is not None:
-                    return route, found
+                fields = route.match(segments)
+                if fields is not None:
+                    return route, fields
         return None
 
     def methods(self, segments: Sequence[str]) -> list[str]:
@@ -92,23 +97,6 @@ class Endpoint:
         return sorted(
             method for method in {method for method, _ in self.routes} if self.find(method, segments)
         )
-
-
-@frozen
-class Place:
-    """What a URL leads to, even where the method is not served there.
-
-    Attributes:
-        endpoint: What serves it.
-        rest: The segments of the path below the endpoint.
-    """
-
-    endpoint: Endpoint
-    rest: Sequence[str]
-
-    def allowed(self, method: str) -> list[str]:
-        """Return the other methods that are served here."""
-        return [one for one in self.endpoint.methods(self.rest) if one != method]
 
 
 class Routes:
@@ -120,7 +108,7 @@ class Routes:
     """
 
     def __init__(self, base: str, mounts: Iterable[Mount]) -> None:
-        self._base = base
+        self._base = f"{base}/"
         self._endpoints: dict[str, Endpoint] = {}
         self._roots: dict[str, Dialect] = {}
         for mount in mounts:
@@ -162,26 +150,39 @@ class Routes:
 
     def dialect_at(self, path: str) -> Dialect | None:
         """Return the version that a path is about; None where it tells none."""
-        below = path.removeprefix(f"{self._base}/")
+        below = path.removeprefix(self._base)
         return next((one for root, one in self._roots.items() if f"{below}/".startswith(f"{root}/")), None)
 
-    def place_of(self, method: str, path: str) -> tuple[Place, tuple[Route, dict[str, str]] | None]:
-        """Return where a path leads, and the operation with the path's fields, if the method is served there.
+    def find(self, method: str, path: str) -> tuple[Route, dict[str, str], Sequence[str]]:
+        """Return the operation that a method and a path name, the path's fields, and the endpoint's rest.
 
         Raises:
             UnknownObject: HTTP 404: nothing is served there.
+            MethodNotAllowed: HTTP 405: something is, but not by this method.
         """
-        if not path.startswith(f"{self._base}/"):
-            raise UnknownObject("there is nothing at this URL")
-        segments = path[len(self._base) + 1 :].split("/")
+        for endpoint, rest in self._places(path):
+            found = endpoint.find(method, rest)
+            if found is not None:
+                return *found, rest
+            if endpoint.methods(rest):
+                raise MethodNotAllowed(f"expected {' or '.join(self.allowed(method, path))} at this URL")
+        raise UnknownObject("there is nothing at this URL")
+
+    def allowed(self, method: str, path: str) -> list[str]:
+        """Return the other methods that are served at a path."""
+        served = next(
+            (found for place, rest in self._places(path) if (found := place.methods(rest))), list[str]()
+        )
+        return [one for one in served if one != method]
+
+    def _places(self, path: str) -> Iterator[tuple[Endpoint, Sequence[str]]]:
+        """Find the endpoints at or above a path, the nearest first, with the segments that follow each."""
+        if not path.startswith(self._base):
+            return
+        segments = path[len(self._base) :].split("/")
         if segments[-1] == "":
             segments.pop()
         for length in range(min(self._depth, len(segments)), 0, -1):
             endpoint = self._endpoints.get("/".join(segments[:length]))
-            if endpoint is None:
-                continue
-            rest = segments[length:]
-            found = endpoint.find(method, rest)
-            if found or endpoint.methods(rest):
-                return Place(endpoint, rest), found
-        raise UnknownObject("there is nothing at this URL")
+            if endpoint is not None:
+                yield endpoint, segments[length:]

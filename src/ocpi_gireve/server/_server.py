@@ -8,68 +8,42 @@ import logging
 import re
 import time
 import traceback
+import types
 import uuid
-from collections.abc import Sequence
-from typing import Protocol, cast
+from collections.abc import Coroutine, Generator, Sequence
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import attrs
 from attrs import define, frozen
-from multidict import CIMultiDict
+from multidict import CIMultiDict, istr
 
 from .._codec import encode_answer
-from .._wire import JSON_TYPE, decode_body, decode_target, link_path, put_party
-from ..access import (
-    Ours,
-    Principal,
-    Speaker,
-    require_once,
-    require_opened,
-    require_owner,
-    require_role,
-    routing_of,
-)
+from .._wire import JSON_TYPE, decode_body, decode_target, link_path
+from ..access import Ours, Principal, require_owner, require_role
 from ..context import Context
 from ..dialect import Dialect
-from ..errors import (
-    MethodNotAllowed,
-    ServerError,
-    StatusError,
-    Unauthorized,
-)
+from ..errors import ServerError, StatusError
 from ..idempotence import Act, Idempotence, Message, OnNotApplied, Receipts
 from ..idempotence import ignore as ignore_message
-from ..interface import Operation
 from ..journal import Exchanged, OnExchange, ignore, tell
 from ..logs import enter_exchange, leave_exchange
 from ..pagination import Link, PageQuery
 from ..store.records import TokenKind
 from ..telemetry import Ended, Telemetry
-from ..tokens import TokenEncoding, presented_tokens, token_digest
+from ..tokens import TokenEncoding
 from ..transport import HttpRequest, HttpResponse
 from ..types import Party, Role, Secret
+from ._admission import Admission, Gate, Principals
 from ._answers import Clock, checked, http_status, message_of, page_of_answer, status_code
 from ._late import COMMAND_ACK, Acknowledging, OnLate, TooSlow
-from ._routes import Mount, Place, Route, Routes
+from ._routes import Mount, Route, Routes
 
 log = logging.getLogger("ocpi_gireve.server")
 
-MAX_SHOWN = 1000
-"""How many Authorization headers are remembered with what they stand for."""
-
+_REQUEST_ID, _CORRELATION_ID = istr("X-Request-ID"), istr("X-Correlation-ID")
+_JSON = CIMultiDict({istr("Content-Type"): JSON_TYPE})
 _ECHOABLE = re.compile(r"[\x21-\x7e]{1,128}")
-
-
-class Principals(Protocol):
-    """Where the server learns whose token it was shown."""
-
-    def find(self, digest: bytes, token: Secret) -> Principal | None:
-        """Return who presents the token with this digest, if it is valid now."""
-        ...
-
-    async def admitted(self, principal: Principal) -> None:
-        """Take note that a request with this token was admitted."""
-        ...
 
 
 @frozen(kw_only=True)
@@ -82,11 +56,7 @@ class HandshakeContext(Context):
 
 @define
 class _Exchange:
-    """What is known of one request so far.
-
-    Attributes:
-        place: Where its URL leads, even where its method is not served there.
-    """
+    """What is known of one request so far."""
 
     method: str
     path: str
@@ -94,10 +64,9 @@ class _Exchange:
     request_id: str
     correlation_id: str
     began: float
-    place: Place | None = None
     route: Route | None = None
     partner: str = ""
-    context: Context | None = None
+    admission: Admission | None = None
     error: str = ""
     request: HttpRequest | None = None
     told: Ended | None = None
@@ -110,11 +79,6 @@ class _Exchange:
     @property
     def name(self) -> str:
         return self.route.operation.id if self.route else "routing"
-
-    @property
-    def allowed(self) -> list[str]:
-        """The other methods that are served at its URL."""
-        return self.place.allowed(self.method) if self.place else []
 
     def ended(self, response: HttpResponse | None) -> Exchanged:
         return Exchanged(
@@ -185,8 +149,7 @@ class Server:
         # Where the version is not known, what one of them needs does not hurt the others.
         empties = (mount.dialect.empty_data for mount in mounts)
         self._empty_data = next((empty for empty in empties if empty is not None), None)
-        # What headers stand for that opened something: nobody else's take any room.
-        self._shown: dict[str, list[tuple[TokenEncoding, Secret, bytes]]] = {}
+        self._gate = Gate(principals, self._ours)
         self._clock = Clock()
         self._routes = Routes(urlsplit(self.public_url).path.rstrip("/"), mounts)
 
@@ -256,7 +219,7 @@ class Server:
         if status == 401:
             headers["WWW-Authenticate"] = "Token"
         elif status == 405:
-            headers["Allow"] = ", ".join(exchange.allowed)
+            headers["Allow"] = ", ".join(self._routes.allowed(exchange.method, exchange.path))
         return HttpResponse(status=status, headers=headers, body=body)
 
     def _dialect_of(self, exchange: _Exchange) -> Dialect | None:
@@ -266,85 +229,58 @@ class Server:
         return self._routes.dialect_at(exchange.path)
 
     def _headers(self, exchange: _Exchange) -> CIMultiDict[str]:
-        headers = CIMultiDict(
-            {
-                "Content-Type": JSON_TYPE,
-                "X-Request-ID": exchange.request_id,
-                "X-Correlation-ID": exchange.correlation_id,
-            }
-        )
-        route, ctx = exchange.route, exchange.context
-        if ctx is not None and route is not None and route.is_routed:
-            put_party(headers, "from", ctx.receiver)
-            put_party(headers, "to", ctx.sender)
+        admission = exchange.admission
+        headers = (_JSON if admission is None else admission.headers).copy()
+        headers[_REQUEST_ID] = exchange.request_id
+        headers[_CORRELATION_ID] = exchange.correlation_id
         return headers
 
-    def _authenticate(self, request: HttpRequest, route: Route) -> Principal:
-        require_once(request.headers)
-        found: dict[str, Principal] = {}
-        value = request.headers.get("Authorization", "")
-        shown = self._shown.get(value) or [
-            (encoding, token, token_digest(token)) for encoding, token in presented_tokens([value]).items()
-        ]
-        for encoding, token, digest in shown:
-            principal = self._principals.find(digest, token)
-            if principal is None:
-                continue
-            # Where the version is not known yet, it is anybody's.
-            taken = TokenEncoding.AUTO if route.encoding is TokenEncoding.AUTO else None
-            if (taken or principal.profile.token_encoding or route.encoding) in (
-                encoding,
-                TokenEncoding.AUTO,
-            ):
-                found.setdefault(principal.connection, principal)
-        if len(found) > 1:
-            # Never a choice between two partners.
-            log.error("one Authorization header names %d connections; refused", len(found))
-        if len(found) != 1:
-            raise Unauthorized
-        (principal,) = found.values()
-        keys = principal.profile.client_keys
-        if keys and request.client_key not in keys:
-            log.error("%s: its token came without its key in TLS; refused", principal.connection)
-            raise Unauthorized
-        require_opened(route.operation, principal)
-        if route.side is not None and principal.role is not route.side:
-            raise Unauthorized
-        if len(self._shown) >= MAX_SHOWN:
-            self._shown.clear()
-        self._shown[value] = shown
-        return principal
-
     async def _serve(self, request: HttpRequest, exchange: _Exchange) -> HttpResponse:
-        exchange.place, found = self._routes.place_of(request.method, exchange.path)
-        if found is None:
-            raise MethodNotAllowed(f"expected {' or '.join(exchange.allowed)} at this URL")
-        route, segments = found
+        route, fields, rest = self._routes.find(request.method, exchange.path)
         exchange.route = route
-        operation = route.operation
-        principal = self._authenticate(request, route)
-        exchange.partner = principal.connection
-        await self._principals.admitted(principal)
-        ctx = exchange.context = self._context(request, exchange, route, principal)
-        rest = "/".join(exchange.place.rest) if operation.target is Link else ""
-        target = decode_target(operation, segments, exchange.query, rest)
+        admission = self._gate.remembered(request, route)
+        if admission is None:
+            admission, ctx = await self._admit(request, exchange, route)
+        else:
+            exchange.partner = admission.speaker.principal.connection
+            ctx = _context(exchange, route, admission)
+        exchange.admission = admission
+        operation, speaker = route.operation, admission.speaker
+        target = decode_target(
+            operation, fields, exchange.query, "/".join(rest) if operation.target is Link else ""
+        )
         if operation.paginated:
-            target = self._capped(cast("PageQuery", target), operation, route.dialect, principal)
+            target = _capped(cast("PageQuery", target), route, speaker.principal)
         body = decode_body(operation, request.body, route.dialect.patch_requires)
         if operation.interface.functional:
-            speaker = Speaker(principal=principal, sender=ctx.sender, ours=self._ours)
             require_role(operation, target, speaker)
             require_owner(operation, target, body, speaker)
         message = Message(operation, ctx, target, body, request.body)
-        result = await self._acted_on(route, message)
-        return self._answer(route, exchange, principal, target, result)
+        call = functools.partial(_call, route, message)
+        if route.deferral is None:
+            result = await self._once(message, call)
+        else:
+            result = await self._commands.answer(route.deferral, message, call)
+        return self._answer(route, exchange, speaker.principal, target, result)
 
-    async def _acted_on(self, route: Route, message: Message) -> object:
-        """Return what a message is answered, by its handler or from memory."""
-        call = functools.partial(self._call, route, message)
-        if route.deferral is not None:
-            return await self._commands.answer(route.deferral, message, call)
-        return await self._once(message, call)
+    async def _admit(
+        self, request: HttpRequest, exchange: _Exchange, route: Route
+    ) -> tuple[Admission, Context]:
+        """Find out who sends a request, and for whom; a handler of the handshake is told the token itself."""
+        principal, token = self._gate.authenticate(request, route)
+        exchange.partner = principal.connection
+        await self._principals.admitted(principal)
+        admission = self._gate.admit(request, route, principal)
+        if route.operation.interface.functional:
+            return admission, _context(exchange, route, admission)
+        return admission, HandshakeContext(
+            partner=principal.connection,
+            version=route.dialect.version,
+            request_id=exchange.request_id,
+            correlation_id=exchange.correlation_id,
+            presented=token,
+            kind=principal.kind,
+        )
 
     async def _once(self, message: Message, act: Act) -> object:
         """Act on a message unless it was acted on before, within the time that there is for it.
@@ -352,10 +288,16 @@ class Server:
         Raises:
             ServerError: 3000: the handler, or one before it at the same object, takes too long.
         """
+        work = act() if self.idempotence is None else self.idempotence.once(message, act)
+        try:
+            waits_for = work.send(None)
+        except StopIteration as done:
+            # Many a handler waits for nothing, and then there is no time to limit.
+            return cast("object", done.value)
         limit = asyncio.timeout(self._handler_timeout)
         try:
             async with limit:
-                return await (act() if self.idempotence is None else self.idempotence.once(message, act))
+                return await _rest(work, waits_for)
         except TimeoutError:
             if not limit.expired():
                 raise  # the handler's own
@@ -364,44 +306,6 @@ class Server:
             "%s took longer than %g s, and was cancelled (request %s)", message.operation, seconds, request_id
         )
         raise TooSlow(f"no answer within {seconds:g} s")
-
-    async def _call(self, route: Route, message: Message) -> object:
-        """Call the handler, and make sure that it answers what it should."""
-        operation = message.operation
-        arguments = ([] if operation.target is None else [message.target]) + (
-            [] if not operation.bodies else [message.body]
-        )
-        result = await getattr(route.handler, operation.name)(message.ctx, *arguments)
-        return checked(operation, result)
-
-    def _context(
-        self, request: HttpRequest, exchange: _Exchange, route: Route, principal: Principal
-    ) -> Context:
-        dialect = route.dialect
-        if not route.operation.interface.functional:
-            return HandshakeContext(
-                partner=principal.connection,
-                version=dialect.version,
-                request_id=exchange.request_id,
-                correlation_id=exchange.correlation_id,
-                presented=principal.token,
-                kind=principal.kind,
-            )
-        routing = routing_of(request.headers, route.operation, principal, self._ours, routed=dialect.routing)
-        return Context(
-            partner=principal.connection,
-            version=dialect.version,
-            sender=routing.sender,
-            receiver=routing.receiver,
-            request_id=exchange.request_id,
-            correlation_id=exchange.correlation_id,
-        )
-
-    def _capped(
-        self, query: PageQuery, operation: Operation, dialect: Dialect, principal: Principal
-    ) -> PageQuery:
-        largest = principal.profile.page_limit(operation.module, dialect.version)
-        return attrs.evolve(query, limit=min(query.limit or largest, largest))
 
     def _answer(
         self, route: Route, exchange: _Exchange, principal: Principal, target: object, result: object
@@ -421,14 +325,60 @@ class Server:
         return HttpResponse(status=200, headers=headers, body=body)
 
 
+@types.coroutine
+def _rest(work: Coroutine[Any, Any, object], waits_for: object) -> Generator[Any, Any, object]:
+    """Go on with a coroutine whose first step was made."""
+    while True:
+        try:
+            yield waits_for
+        except GeneratorExit:
+            work.close()
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the coroutine's
+            step = functools.partial(work.throw, error)
+        else:
+            step = functools.partial(work.send, None)
+        try:
+            waits_for = step()
+        except StopIteration as done:
+            return done.value
+
+
+async def _call(route: Route, message: Message) -> object:
+    """Call the handler, and make sure that it answers what it should."""
+    operation = message.operation
+    arguments: list[object] = [message.ctx]
+    if operation.target is not None:
+        arguments.append(message.target)
+    if operation.bodies:
+        arguments.append(message.body)
+    return checked(operation, await getattr(route.handler, operation.name)(*arguments))
+
+
+def _context(exchange: _Exchange, route: Route, admission: Admission) -> Context:
+    return Context(
+        partner=exchange.partner,
+        version=route.dialect.version,
+        sender=admission.speaker.sender,
+        receiver=admission.receiver,
+        request_id=exchange.request_id,
+        correlation_id=exchange.correlation_id,
+    )
+
+
+def _capped(query: PageQuery, route: Route, principal: Principal) -> PageQuery:
+    largest = principal.profile.page_limit(route.operation.module, route.dialect.version)
+    return attrs.evolve(query, limit=min(query.limit or largest, largest))
+
+
 def _begun(request: HttpRequest) -> _Exchange:
     path, _, query = request.url.partition("?")
     return _Exchange(
         method=request.method,
         path=path,
         query=query,
-        request_id=_echoed(request.headers, "X-Request-ID"),
-        correlation_id=_echoed(request.headers, "X-Correlation-ID"),
+        request_id=_echoed(request.headers, _REQUEST_ID),
+        correlation_id=_echoed(request.headers, _CORRELATION_ID),
         began=time.perf_counter(),
         request=request,
     )
