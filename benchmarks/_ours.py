@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import cast
 
 from _serving import TOKEN, chosen, serve_aiohttp, used
@@ -71,10 +70,7 @@ async def run(kind: str) -> None:
     if kind == "application":
         await serve_aiohttp(platform.aiohttp_app())
     elif kind == "server":
-        # What the application would do for each request besides calling this is what this one saves.
-        (route,) = platform.aiohttp_app().router.routes()
-        handler = cast("Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]", route.handler)
-        await serve_aiohttp(web.Server(handler, access_log=None))
+        await serve_aiohttp(web.Server(platform.aiohttp_handler(), access_log=None))
     else:
         # Imported here, so that it takes no memory where it does not serve.
         from _serving_asgi import serve_asgi  # noqa: PLC0415

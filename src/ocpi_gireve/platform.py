@@ -19,8 +19,10 @@ from .http import (
     AiohttpTransport,
     Application,
     AsgiApplication,
+    Handler,
     KeyFromProxy,
     aiohttp_app,
+    aiohttp_handler,
     asgi_app,
     origin_of,
 )
@@ -266,6 +268,16 @@ class Platform:
         app.on_startup.append(started)
         app.on_cleanup.append(stopped)
         return app
+
+    def aiohttp_handler(self, *, key_from_proxy: KeyFromProxy | None = None) -> Handler:
+        """Return an aiohttp handler that serves this platform: a route of the host's own, or all of a server.
+
+        Nothing starts or closes the platform with it: serve within ``async with platform:``.
+
+        Args:
+            key_from_proxy: As for `aiohttp_app`.
+        """
+        return aiohttp_handler(self.handle, refuse=self._refuse, key_from_proxy=key_from_proxy)
 
     def asgi_app(self, *, key_from_proxy: KeyFromProxy | None = None) -> AsgiApplication:
         """Return an ASGI application that serves this platform, alone or mounted in a host's application.

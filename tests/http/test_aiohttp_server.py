@@ -13,7 +13,14 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from ocpi_gireve.errors import StatusError
-from ocpi_gireve.http import AiohttpTransport, HttpServer, UrlPolicy, aiohttp_app, hide_bad_requests
+from ocpi_gireve.http import (
+    AiohttpTransport,
+    HttpServer,
+    UrlPolicy,
+    aiohttp_app,
+    aiohttp_handler,
+    hide_bad_requests,
+)
 from ocpi_gireve.transport import HttpRequest, HttpResponse
 from tests.http.support import client_tls, server_tls
 
@@ -126,6 +133,19 @@ async def test_response_leaves() -> None:
     assert said.endswith('\r\n\r\n{"a": 1}')
     # The response of the one who serves may be used again.
     assert len(headers) == 4
+
+
+async def test_without_an_application(opened: Opened) -> None:
+    """A handler alone serves every method and path, and ends with its server."""
+    recorder = Recorder()
+    transport = opened(AiohttpTransport(LOCAL))
+    async with HttpServer(aiohttp_handler(recorder.serve)) as server:
+        for path in ("/", "/ocpi/versions?a=b"):
+            request = HttpRequest(method="PUT", url=server.url + path, body=b"{}")
+            assert (await transport.send(request, timeout=5.0)).status == 200
+            assert (recorder.arrived[-1].url, recorder.arrived[-1].body) == (path, b"{}")
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", server.port)
 
 
 async def test_mounted(opened: Opened) -> None:

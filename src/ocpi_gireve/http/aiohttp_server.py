@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from ssl import SSLContext, SSLObject
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
@@ -19,6 +19,8 @@ from .certificates import KeyFromProxy, key_pin
 
 Application = web.Application
 """What `aiohttp_app` makes, for those that pass it on without knowing aiohttp."""
+Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+"""What `aiohttp_handler` makes."""
 
 _MIB = 1024 * 1024
 _SERVER = istr("Server")
@@ -29,7 +31,7 @@ def hide_bad_requests(record: logging.LogRecord) -> bool:
     """A log filter that takes the sender's text out of aiohttp's errors about requests that are not HTTP.
 
     aiohttp quotes the line that it could not read, which may be the one with the token. `HttpServer` uses
-    this filter, and `aiohttp_app` puts it on aiohttp's own logger.
+    this filter, and `aiohttp_handler` puts it on aiohttp's own logger.
     """
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, HttpProcessingError):
@@ -47,18 +49,19 @@ def refuse_without_body(error: StatusError, _request: HttpRequest) -> HttpRespon
     return HttpResponse(status=error.http_status)
 
 
-def aiohttp_app(
+def aiohttp_handler(
     serve: Callable[[HttpRequest], Awaitable[HttpResponse]],
     *,
     refuse: Callable[[StatusError, HttpRequest], HttpResponse] = refuse_without_body,
     max_body_bytes: int = _MIB,
     body_timeout: float = 30.0,
     key_from_proxy: KeyFromProxy | None = None,
-) -> web.Application:
-    """An aiohttp application that hands every request to one function.
+) -> Handler:
+    """An aiohttp handler that hands every request to one function.
 
-    It can be served as it is, or mounted with `add_subapp()`; `serve` sees the path of the request line
-    either way. Headers arrive and leave as they are, several of one name included.
+    It is a route of an application, or all of a low-level `aiohttp.web.Server`, which spends a tenth less on
+    a request than an application does. `serve` sees the path of the request line either way. Headers arrive
+    and leave as they are, several of one name included.
 
     Args:
         serve: What answers, usually `Platform.handle`. It turns errors into answers itself.
@@ -72,7 +75,7 @@ def aiohttp_app(
         key_from_proxy: Where a proxy ends TLS: what reads the client's key of the headers that it sets.
     """
 
-    async def handle(request: web.Request) -> web.StreamResponse:
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
         method, url, headers = request.method, _target(request), CIMultiDict(request.headers)
         try:
             body = await _read(request, max_body_bytes, body_timeout) if request.body_exists else b""
@@ -86,20 +89,42 @@ def aiohttp_app(
         arrived = HttpRequest(method=method, url=url, headers=headers, body=body, client_key=key)
         return _response(await serve(arrived))
 
-    # Whoever serves the application logs there; adding a filter again does nothing.
+    # Whoever serves logs there; adding a filter again does nothing.
     logging.getLogger("aiohttp.server").addFilter(hide_bad_requests)
+    return handle
+
+
+def aiohttp_app(
+    serve: Callable[[HttpRequest], Awaitable[HttpResponse]],
+    *,
+    refuse: Callable[[StatusError, HttpRequest], HttpResponse] = refuse_without_body,
+    max_body_bytes: int = _MIB,
+    body_timeout: float = 30.0,
+    key_from_proxy: KeyFromProxy | None = None,
+) -> web.Application:
+    """An aiohttp application with an `aiohttp_handler` for everything, and the arguments of that.
+
+    It can be served as it is, or mounted with `add_subapp()`.
+    """
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", handle)
+    handler = aiohttp_handler(
+        serve,
+        refuse=refuse,
+        max_body_bytes=max_body_bytes,
+        body_timeout=body_timeout,
+        key_from_proxy=key_from_proxy,
+    )
+    app.router.add_route("*", "/{path:.*}", handler)
     return app
 
 
 class HttpServer:
-    """Serves an aiohttp application on a port of its own, for as long as its context lasts.
+    """Serves an aiohttp application, or a handler alone, on a port of its own while its context lasts.
 
     For simulators, examples and tests; an application in service is better run by `aiohttp.web.run_app()`.
 
     Args:
-        app: What to serve.
+        app: What to serve: an application, or an `aiohttp_handler` for everything.
         host: The address to listen on.
         port: The port; 0 lets the operating system choose a free one.
         ssl: The TLS context; without one the server speaks http.
@@ -108,7 +133,7 @@ class HttpServer:
 
     def __init__(
         self,
-        app: web.Application,
+        app: web.Application | Handler,
         host: str = "127.0.0.1",
         port: int = 0,
         *,
@@ -118,10 +143,9 @@ class HttpServer:
         self._host = host
         self._ssl = ssl
         self._port = port
-        # aiohttp's access log would write ids of drivers' tokens, which stand in paths.
-        self._runner = web.AppRunner(
-            app, logger=_log, access_log=None, keepalive_timeout=75.0, shutdown_timeout=shutdown_timeout
-        )
+        self._shutdown_timeout = shutdown_timeout
+        self._app = app
+        self._runner: web.BaseRunner | None = None
 
     @property
     def port(self) -> int:
@@ -140,12 +164,13 @@ class HttpServer:
         Raises:
             OSError: the port is taken.
         """
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._port, ssl_context=self._ssl)
+        runner = self._runner = self._new_runner()
+        await runner.setup()
+        site = web.TCPSite(runner, self._host, self._port, ssl_context=self._ssl)
         try:
             await site.start()
         except BaseException:
-            await self._runner.cleanup()
+            await runner.cleanup()
             raise
         self._port = site.port
         return self
@@ -157,22 +182,33 @@ class HttpServer:
         traceback: TracebackType | None,
     ) -> None:
         """Stop listening, let requests under way finish for a moment, and close every connection."""
-        await self._runner.cleanup()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def _new_runner(self) -> web.BaseRunner:
+        # aiohttp's access log would write ids of drivers' tokens, which stand in paths.
+        seconds = self._shutdown_timeout
+        if isinstance(self._app, web.Application):
+            return web.AppRunner(
+                self._app, logger=_log, access_log=None, keepalive_timeout=75.0, shutdown_timeout=seconds
+            )
+        server = web.Server(self._app, logger=_log, access_log=None, keepalive_timeout=75.0)
+        return web.ServerRunner(server, shutdown_timeout=seconds)
 
 
-def _client_key(request: web.Request) -> str:
+def _client_key(request: web.BaseRequest) -> str:
     tls = request.transport.get_extra_info("ssl_object") if request.transport else None
     certificate = tls.getpeercert(binary_form=True) if isinstance(tls, SSLObject) else None
     return key_pin(certificate) if certificate else ""
 
 
-def _target(request: web.Request) -> str:
+def _target(request: web.BaseRequest) -> str:
     """Path and query as they stand in the request line, which may also hold an absolute URL."""
     raw = request.raw_path
     return raw if raw.startswith("/") else request.rel_url.raw_path_qs
 
 
-async def _read(request: web.Request, limit: int, seconds: float) -> bytes:
+async def _read(request: web.BaseRequest, limit: int, seconds: float) -> bytes:
     packings = [one.strip().lower() for one in request.headers.getall("Content-Encoding", [])]
     if packings and (len(packings) > 1 or packings[0] not in _PACKINGS):
         # Some that aiohttp knows depend on what else is installed; packed twice is a bomb within a bomb.
@@ -212,7 +248,7 @@ def _response(response: HttpResponse) -> web.Response:
 
 
 async def _send_refusal(
-    request: web.Request, error: StatusError, response: web.Response
+    request: web.BaseRequest, error: StatusError, response: web.Response
 ) -> web.StreamResponse:
     """Send the answer to a request whose body was not read to its end.
 
