@@ -6,6 +6,7 @@ one is slower, and with it requests per second say little; the CPU for each of t
 
 - *web.Server*: aiohttp's low-level server that reads the body and gives a constant answer. The yardstick.
 - *web.Application*: the same in an application with one route for everything.
+- *..., headers*: the same with the headers that OCPI asks of an answer: what no server on aiohttp goes below.
 - *ours, ...*: `Platform.aiohttp_app()`, its handler on aiohttp's low-level server, and `Platform.asgi_app()`
   on uvicorn. Every operation of both versions is served, by handlers that do nothing, to one registered hub.
 - *Starlette*, *FastAPI*: the same routes on uvicorn, as `_frameworks.py` describes them.
@@ -42,6 +43,7 @@ YARDSTICK = "web.Server"
 SERVERS: Mapping[str, Sequence[str]] = {
     YARDSTICK: ("_bare.py", "server"),
     "web.Application": ("_bare.py", "application"),
+    "web.Application, headers": ("_bare.py", "headers"),
     "ours, web.Server": ("_ours.py", "server"),
     "ours, web.Application": ("_ours.py", "application"),
     "ours, uvicorn": ("_ours.py", "asgi"),
