@@ -23,7 +23,7 @@ Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 """What `aiohttp_handler` makes."""
 
 _MIB = 1024 * 1024
-_SERVER = istr("Server")
+_SERVER, _ENCODING = istr("Server"), istr("Content-Encoding")
 _PACKINGS = frozenset({"", "identity", "gzip", "deflate"})
 
 
@@ -209,18 +209,20 @@ def _target(request: web.BaseRequest) -> str:
 
 
 async def _read(request: web.BaseRequest, limit: int, seconds: float) -> bytes:
-    packings = [one.strip().lower() for one in request.headers.getall("Content-Encoding", [])]
-    if packings and (len(packings) > 1 or packings[0] not in _PACKINGS):
-        # Some that aiohttp knows depend on what else is installed; packed twice is a bomb within a bomb.
-        raise ClientError("expected a body that is packed as gzip or deflate, or not at all", http_status=415)
-    if (request.content_length or 0) > limit:
-        raise _too_large(limit)
+    if _ENCODING in request.headers:
+        packings = [one.strip().lower() for one in request.headers.getall(_ENCODING)]
+        if len(packings) > 1 or packings[0] not in _PACKINGS:
+            # Some that aiohttp knows depend on what else is installed; packed twice is a bomb within a bomb.
+            message = "expected a body that is packed as gzip or deflate, or not at all"
+            raise ClientError(message, http_status=415)
     content = request.content
     try:
         if content.is_eof():
             # A short body usually comes with its headers.
             body: bytes | bytearray = content.read_nowait()
         else:
+            if (request.content_length or 0) > limit:
+                raise _too_large(limit)
             body = bytearray()
             async with asyncio.timeout(seconds):
                 async for chunk in content.iter_any():
@@ -257,7 +259,7 @@ async def _send_refusal(
     forever, or one whose few bytes unpack to many: those are cut off.
     """
     response.force_close()
-    if error.http_status == 408 or "Content-Encoding" in request.headers:
+    if error.http_status == 408 or _ENCODING in request.headers:
         await response.prepare(request)
         await response.write_eof()
         request.protocol.force_close()
