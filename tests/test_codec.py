@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import time
 import traceback
+import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocpi_gireve._codec import (
+    _documents,
     canonical,
     decode,
     decode_answer,
@@ -32,6 +34,7 @@ from ocpi_gireve._codec import (
     to_json,
 )
 from ocpi_gireve._codec._fast import LEARN_AFTER, LEARN_AT_MOST, LEARN_FROM, Reader, compiled_of
+from ocpi_gireve._codec._salvage import items_one_by_one
 from ocpi_gireve._model import NO_EXTRA, Extra, Model, replaced, spec_of
 from ocpi_gireve.errors import DecodeError, Problem
 from ocpi_gireve.pagination import Rejected
@@ -784,6 +787,130 @@ def test_canonical(one: bytes, other: bytes, same: bool) -> None:
     """Texts that say the same have one spelling: names sorted, numbers by their value."""
     assert (canonical(one) == canonical(other)) is same
     assert canonical(canonical(one)) == canonical(one)
+
+
+# --- long answers --------------------------------------------------------------------------------------
+
+VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text(st.sampled_from('a[]{},:"\\é'), max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", ']"']), inner, max_size=2)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.lists(VALUE, max_size=5), st.sampled_from([",", " , ", "\n,"]), st.sampled_from(["", " "]))
+def test_items_of_a_long_list(values: list[Json], comma: str, blank: str) -> None:
+    """A list that is cut by its brackets has the items that it has when it is read."""
+    texts = [json.dumps(value).encode() for value in values]
+    data = f"{blank}[{blank}{comma.join(text.decode() for text in texts)}{blank}]{blank}".encode()
+    assert list(items_one_by_one(data)) == texts
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{}", b"[", b"[1", b'["a', b'[["a]', b"[1]]", b"[1] 2", b"[}", b"[{]}", b"[[1]", b"1,2"]
+)
+def test_long_text_that_is_no_list(data: bytes) -> None:
+    """What does not begin and end as a list is none."""
+    with pytest.raises(ValueError, match=r"^$"):
+        list(items_one_by_one(data))
+
+
+ODD_ITEMS = [GOOD, b"NaN", TEXT % b"\xf0\x9f", b"7", b"", TEXT % b"a]b", b'{"language":"en","text":"a\nb"}']
+TAILS = [
+    b'],"status_code":1000}',
+    b'] , "status_message":"a]b\\"]", "status_code":1000 }',
+    b'],"more":{"a":1},"status_code":1000}',
+]
+
+
+@pytest.mark.parametrize("tail", TAILS)
+@pytest.mark.parametrize("head", [b'{"data":[', b'{"timestamp":"[","x":1, "data" : ['])
+@pytest.mark.parametrize("odd", ODD_ITEMS)
+def test_long_answers(head: bytes, tail: bytes, odd: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long answer is read as a short one is, odd items included; what spoils a short one may cost less."""
+    data = head + b", ".join([GOOD, odd, GOOD]) + tail
+    short = _read(data)
+    monkeypatch.setattr(_documents, "LONG", 0)
+    long = _read(data)
+    assert long == short or short is None
+    if odd is not ODD_ITEMS[2]:  # halves of characters are in no text that is read
+        assert long is not None
+        assert long[0] == long[2] == HELLO
+
+
+def test_list_beside_a_long_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An envelope with another list after a long payload that is not JSON is refused, and not misread."""
+    monkeypatch.setattr(_documents, "LONG", 0)
+    answer = decode_answer(b'{"data":[%s,NaN],"x":[%s],"status_code":1000}' % (GOOD, GOOD))
+    assert answer.data is not None
+    items = iter(decode_items(answer.data, DisplayText))
+    assert next(items) == HELLO
+    with pytest.raises(DecodeError, match="ends where the text does"):
+        list(items)
+
+
+def _read(data: bytes) -> list[object] | None:
+    """The items of an answer, odd ones as they came; None where it is not read at all."""
+    try:
+        answer = decode_answer(data)
+        assert answer.data is not None
+        items = list(decode_items(answer.data, DisplayText))
+    except DecodeError:
+        return None
+    return [(one.index, one.raw) if isinstance(one, Rejected) else one for one in items]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"NaN", b'{"data":NaN}', b'{"data":[NaN]', b'{"data":[NaN],"data":[]}', b'{"x":[NaN],"data":[]}'],
+)
+def test_long_answer_that_is_none(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long text that is no answer is refused."""
+    monkeypatch.setattr(_documents, "LONG", 0)
+    with pytest.raises(DecodeError):
+        decode_answer(data)
+
+
+def test_list_that_stops_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The items before the end of a long list that is cut off arrive; then it is said."""
+    monkeypatch.setattr(_documents, "LONG", 0)
+    items = iter(decode_items(b"[%s,%s" % (GOOD, GOOD), DisplayText))
+    assert next(items) == HELLO
+    with pytest.raises(DecodeError, match="ends where the text does"):
+        next(items)
+
+
+def test_too_many_items() -> None:
+    """Of the items of an answer, so many are read as no page has; then it is refused."""
+    data = b"[" + b",".join([b"1"] * (_documents.MAX_ITEMS + 1)) + b"]"
+    with pytest.raises(DecodeError) as caught:
+        list(decode_items(data, DisplayText))
+    assert caught.value.problems[0].code == "max-items"
+
+
+def test_item_that_is_too_long() -> None:
+    """An item that is longer than what a server takes is rejected unread, and the others arrive."""
+    data = b"[%s,%s]" % (TEXT % (b"x" * _documents.LONGEST_ITEM), GOOD)
+    rejected, good = decode_items(data, DisplayText)
+    assert isinstance(rejected, Rejected)
+    assert rejected.problems[0].code == "max-length"
+    assert good == HELLO
+
+
+def test_long_list_takes_no_room() -> None:
+    """To read the first of millions of tiny items takes no more memory than a part of their text."""
+    data = b"[" + b",".join([b"1"] * 3_000_000) + b"]"
+    items = iter(decode_items(data, DisplayText))
+    next(items)  # what is loaded at first use
+    tracemalloc.start()
+    try:
+        for _ in range(1000):
+            next(items)
+        assert tracemalloc.get_traced_memory()[1] < len(data) / 4
+    finally:
+        tracemalloc.stop()
 
 
 NAMES = st.sampled_from(

@@ -15,12 +15,19 @@ from ..pagination import Page, Rejected
 from ..types import Json, OcpiEnum
 from ._complete import Unfit, enum_hook, kind_of, read_int
 from ._fast import REFUSED, Reader, compiled_of, read_page
-from ._salvage import split_list, split_object
+from ._salvage import around_a_list, items_one_by_one, split_list, split_object
 from ._text import parse_json, require_bytes
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Model)
 
+
+LONG = 2**20
+"""Bytes: an answer that is longer is cut into its items one by one, so that nobody waits for all of it."""
+LONGEST_ITEM = 2**20
+"""Bytes of an item of an answer that are looked at; a server takes no longer object from its partners."""
+MAX_ITEMS = 10_000
+"""How many items of an answer are looked at; pages have a tenth of it."""
 
 _raw_list: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -141,6 +148,8 @@ def decode_answer(data: bytes) -> Answer:
 
 def _salvaged(data: bytes) -> tuple[Json, bytes | None]:
     """Open an answer whose payload is not JSON throughout: its envelope and its payload."""
+    if len(data) > LONG:
+        return _salvaged_long(data)
     parts = split_object(data)
     if parts is None:
         return parse_json(data, "OCPI answer"), None
@@ -150,6 +159,17 @@ def _salvaged(data: bytes) -> tuple[Json, bytes | None]:
         raise DecodeError("OCPI answer", [problem], malformed=True)
     payload = values.pop("data", None)
     return {name: parse_json(value, "OCPI answer") for name, value in values.items()}, payload
+
+
+def _salvaged_long(data: bytes) -> tuple[Json, bytes | None]:
+    """The same, for an answer that takes long to read."""
+    for around, payload in around_a_list(data):
+        with contextlib.suppress(DecodeError):
+            envelope = parse_json(around, "OCPI answer")
+            if isinstance(envelope, dict):
+                return envelope, payload
+    problem = Problem("", "json", "expected an object with a list in its data")
+    raise DecodeError("OCPI answer", [problem], malformed=True)
 
 
 def _status(envelope: Json) -> tuple[int, str]:
@@ -204,18 +224,39 @@ def _listed_items(data: bytes) -> tuple[Json, list[bytes]] | None:
 
 
 def decode_items(data: bytes, cls: type[M]) -> Iterable[M | Rejected]:
-    """Decode a list item by item, lazily: an item that cannot be read comes as `Rejected`.
+    """Decode the list of an answer item by item, lazily: an item that cannot be read comes as `Rejected`.
 
     Raises:
-        DecodeError: the bytes are not a list; raised by the first step of the iteration.
+        DecodeError: the bytes are not a list, or one with more than `MAX_ITEMS`; raised by the first step of
+            the iteration, or where a `LONG` list is seen to be none.
     """
     require_bytes(data)
-    yield from _read_items(_raw_items(data, f"list of {cls.__name__}"), cls)
+    expected = f"list of {cls.__name__}"
+    items = _long_items(data, expected) if len(data) > LONG else _raw_items(data, expected)
+    for index, item in enumerate(_read_items(items, cls, LONGEST_ITEM)):
+        if index == MAX_ITEMS:
+            problem = Problem("", "max-items", f"expected a list of at most {MAX_ITEMS} items")
+            raise DecodeError(expected, [problem])
+        yield item
 
 
-def _read_items(items: Iterable[bytes], cls: type[M]) -> Iterator[M | Rejected]:
+def _long_items(data: bytes, expected: str) -> Iterator[bytes]:
+    try:
+        yield from items_one_by_one(data)
+    except ValueError:
+        problem = Problem("", "json", "expected a list that ends where the text does")
+    else:
+        return
+    raise DecodeError(expected, [problem], malformed=True)
+
+
+def _read_items(items: Iterable[bytes], cls: type[M], longest: int | None = None) -> Iterator[M | Rejected]:
     read = Reader(cls).read
     for index, raw in enumerate(items):
+        if longest is not None and len(raw) > longest:
+            problem = Problem("", "max-length", f"expected an object of at most {longest} bytes")
+            yield Rejected(index=index, raw=raw, problems=(problem,))
+            continue
         try:
             yield read(raw)
         except DecodeError as wrong:
