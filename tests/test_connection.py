@@ -30,7 +30,7 @@ from ocpi_gireve import (
     v211,
     v221,
 )
-from ocpi_gireve.connection import Connection
+from ocpi_gireve.connection import LONGEST_ANSWER, Connection
 from ocpi_gireve.errors import (
     BadAnswer,
     ClientError,
@@ -110,6 +110,17 @@ async def test_headers_of_a_request() -> None:
         assert answers == [put["X-Request-ID"], got["X-Request-ID"]]
 
 
+async def test_only_objects_may_be_long() -> None:
+    """What brings no objects, as in a handshake, is answered shortly; what brings some, at any length."""
+    async with a_pair(emsp=[EmspLocations()]) as pair:
+        await pair.to_emsp.call(v221.LocationsReceiver.put_location, REF, a_location())
+        await pair.to_emsp.call(v221.LocationsReceiver.get_location, REF)
+        await pair.cpo.update("emsp")
+        longest = {(one.method, one.longest_answer) for one in pair.network.requests[:2]}
+        assert longest == {("PUT", LONGEST_ANSWER), ("GET", None)}
+        assert {one.longest_answer for one in pair.network.requests[2:]} == {LONGEST_ANSWER}
+
+
 async def test_cause_is_handed_on() -> None:
     """Calls that follow from a request share its correlation id, and have request ids of their own."""
     ctx = Context(partner="x", version="2.2.1", request_id="r1", correlation_id="because")
@@ -119,6 +130,18 @@ async def test_cause_is_handed_on() -> None:
             await view.call(v221.LocationsReceiver.put_location, REF, a_location())
         assert {request.headers["X-Correlation-ID"] for request in pair.network.requests} == {"because"}
         assert len({request.headers["X-Request-ID"] for request in pair.network.requests}) == 2
+
+
+async def test_cause_of_our_own() -> None:
+    """Calls that follow from something at our side share the id that we give it, if it can be one."""
+    async with a_pair(emsp=[EmspLocations()]) as pair:
+        await pair.to_emsp.routed(correlation_id="card-17").call(
+            v221.LocationsReceiver.put_location, REF, a_location()
+        )
+        assert pair.network.requests[0].headers["X-Correlation-ID"] == "card-17"
+        for wrong in ("", "card 17", "x" * 129, "café"):
+            with pytest.raises(ValueError, match="correlation_id: expected 1 to 128 printable"):
+                pair.to_emsp.routed(correlation_id=wrong)
 
 
 async def test_views_add_up() -> None:
@@ -464,6 +487,78 @@ async def test_next_page_at_our_own_idea_of_the_endpoint(link: str) -> None:
         pair.network.replaced["GET", ""] = lambda _: page(link, json.dumps([STATION]), X_Total_Count="2")
         assert [one.id for one in await crawl(pair.to_cpo)] == ["L1"]
         assert pair.network.requests[-1].url == f"{LOCATIONS}?offset=1&limit=7"
+
+
+async def test_pull_says_whose_objects_it_brings() -> None:
+    """A pull names its partner, and the one party that it was narrowed to."""
+    async with a_pair(cpo=[CpoLocations([])]) as pair:
+        cpo = PartyId("FR", "CPO")
+        everybody, narrowed = pair.to_cpo.pull(LIST), pair.to_cpo.routed(receiver=cpo).pull(LIST)
+        assert (everybody.partner, everybody.owner) == ("cpo", None)
+        assert (narrowed.partner, narrowed.owner) == ("cpo", cpo)
+
+
+async def move(pair: Pair, running: AsyncExitStack) -> None:
+    """Let the CPO leave, and register from another host."""
+    await pair.cpo.unregister("emsp")
+    other = a_platform(pair.network, "new.example.com", Role.CPO, "CPO", [CpoLocations(stations(2))])
+    await running.enter_async_context(other)
+    token = await pair.emsp.invite(pair.to_cpo.profile, origins="https://new.example.com", id="cpo")
+    await other.register(pair.to_cpo.profile, pair.emsp.versions_url, token, id="emsp")
+    pair.network.tried.clear()
+
+
+async def test_partner_moves_in_the_middle_of_a_crawl() -> None:
+    """The rest of a listing is asked for where the partner is now: the token is for that place."""
+    async with a_pair(cpo=[CpoLocations([])]) as pair, AsyncExitStack() as running:
+        first = page(None, json.dumps([STATION]), X_Total_Count="2")
+        pair.network.replaced["GET", "cpo.example.com/ocpi/2.2.1/sender/locations?offset=0&limit=100"] = (
+            lambda _: first
+        )
+        locations = pair.to_cpo.crawl(LIST)
+        await anext(locations)
+        await move(pair, running)
+        assert [one.id async for one in locations] == ["L1"]
+        assert pair.network.tried == [f"{LOCATIONS.replace('cpo.', 'new.')}?offset=1&limit=100"]
+
+
+async def test_partner_moves_before_a_get_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GET that came at a bad moment is not sent again to where the partner is no more."""
+    async with a_pair(cpo=[CpoLocations([])], profile=SOON) as pair, AsyncExitStack() as running:
+        faults(pair, "GET", busy(503), at="offset=0&limit=100")
+
+        async def sleep(_: float) -> None:
+            await move(pair, running)
+
+        monkeypatch.setattr("ocpi_gireve.connection.asyncio.sleep", sleep)
+        with pytest.raises(UrlRefused, match="not an origin of this connection"):
+            await crawl(pair.to_cpo)
+        assert pair.network.tried == []
+
+
+async def test_partner_moves_while_a_request_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that the old place refuses is not sent there once more with the token for the new one."""
+    async with a_pair(cpo=[CpoLocations([])]) as pair, AsyncExitStack() as running:
+        carry = pair.network.carry
+
+        async def late(request: HttpRequest, timeout: float) -> HttpResponse:
+            monkeypatch.setattr(pair.network, "carry", carry)
+            await move(pair, running)
+            return await carry(request, timeout)
+
+        monkeypatch.setattr(pair.network, "carry", late)
+        with pytest.raises(UrlRefused, match="not an origin of this connection"):
+            await crawl(pair.to_cpo)
+        assert len(pair.network.tried) == 1
+
+
+@pytest.mark.parametrize("date", ["Fri, 31 Dec 9999 23:59:59 GMT", "Mon, 01 Jan 0001 00:00:00 GMT"])
+async def test_partner_whose_clock_shows_nothing(date: str) -> None:
+    """A `Date` that no clock shows is none, and upsets neither this pull nor the next."""
+    async with a_pair(cpo=[CpoLocations([])]) as pair:
+        pair.network.replaced["GET", ""] = lambda _: page(None, json.dumps([STATION]), Date=date)
+        for _ in range(2):
+            assert [one.id async for one in pair.to_cpo.pull(LIST)] == ["L1"]
 
 
 async def test_pages_in_a_circle() -> None:

@@ -5,18 +5,31 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from itertools import count, cycle
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from attrs import evolve, frozen
 
-from ocpi_gireve.crawl import MAX_NAMED, OVERLAP, Arrived, Clock, Listing, Pull, crawl, crawl_pages
-from ocpi_gireve.errors import BadAnswer, NoAnswer, Problem, Unauthorized, UnknownObject
+from ocpi_gireve.crawl import (
+    MAX_KEPT,
+    MAX_NAMED,
+    OVERLAP,
+    Arrived,
+    Clock,
+    Heed,
+    Listing,
+    Pull,
+    crawl,
+    crawl_pages,
+)
+from ocpi_gireve.errors import BadAnswer, InvalidParameters, NoAnswer, Problem, Unauthorized, UnknownObject
 from ocpi_gireve.pagination import Link, PageQuery, Rejected
 from ocpi_gireve.store import MemoryStore
-from ocpi_gireve.store.records import StoredObject
-from tests.listings import NOON, URL, Shelf, Thing, a_ledger
+from ocpi_gireve.store.records import Watermark
+from tests.listings import NOON, URL, Shelf, Thing, a_ledger, moment
 
 SECOND = timedelta(seconds=1)
 BAD = Rejected(index=0, raw=b"{}", problems=(Problem("/id", "missing", "expected a CiString"),))
@@ -98,6 +111,69 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
+async def test_next_page_is_asked_for_before_this_one_is_opened() -> None:
+    """Where the consumer waits for a page, the one after it is asked for once its Link is there."""
+    shelf = a_shelf(12)
+    happened: list[str] = []
+
+    async def ask(url: str, heed: Heed) -> Arrived[Thing]:
+        offset = parse_qsl(urlsplit(url).query)[0][1]
+        happened.append(f"asked {offset}")
+        await turns()  # longer than it takes to read a page of four
+        page = await shelf.ask(url, heed)
+        happened.append(f"opened {offset}")
+        return page
+
+    await ids(crawl(evolve(shelf.listing(), ask=ask), PageQuery()))
+    assert happened == ["asked 0", "opened 0", "asked 4", "asked 8", "opened 4", "opened 8"]
+
+
+async def test_exchanges_of_a_crawl_are_apart() -> None:
+    """A page that is asked for during the exchange that brought its Link is no part of that."""
+    shelf = a_shelf(16)
+    within: ContextVar[str] = ContextVar("within", default="")
+    seen: list[str] = []
+
+    async def ask(url: str, heed: Heed) -> Arrived[Thing]:
+        seen.append(within.get())
+        entered = within.set(url)
+        await turns()
+        try:
+            return await shelf.ask(url, heed)
+        finally:
+            within.reset(entered)
+
+    within.set("the consumer")
+    await ids(crawl(evolve(shelf.listing(), ask=ask), PageQuery()))
+    assert seen == ["the consumer"] * 4
+
+
+async def test_page_that_cannot_be_opened() -> None:
+    """What was asked for ahead is dropped where the page before it turns out to be an error."""
+    shelf = a_shelf(12)
+    dropped = asyncio.Event()
+
+    async def ask(url: str, heed: Heed) -> Arrived[Thing]:
+        if len(shelf.queries) == 2:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                dropped.set()
+        first = not shelf.queries
+        await turns()
+        page = await shelf.ask(url, heed)
+        if not first:
+            raise NoAnswer("cut off")
+        return page
+
+    things = crawl(evolve(shelf.listing(), ask=ask), PageQuery())
+    assert [(await anext(things)).id for _ in range(4)] == names(4)
+    with pytest.raises(NoAnswer):
+        await anext(things)
+    async with asyncio.timeout(5):
+        await dropped.wait()
+
+
 async def test_page_that_fails_costs_nothing_of_the_one_before() -> None:
     """Everything of a page arrives before the error of the next one does."""
     shelf = a_shelf(10)
@@ -155,8 +231,8 @@ async def test_link_that_lost_the_dates() -> None:
     shelf = a_shelf(10)
     forget = shelf.ask
 
-    async def ask(url: str) -> Arrived[Thing]:
-        page = await forget(url)
+    async def ask(url: str, heed: Heed) -> Arrived[Thing]:
+        page = await forget(url, heed)
         if page.next is not None:
             page.next = Link(page.next.url.partition("&date")[0])
         return page
@@ -172,7 +248,7 @@ async def test_links_that_hide_their_offset() -> None:
     links = {f"{URL}?offset=0&limit=100": "?after=a", f"{URL}?after=a": "?after=b"}
     asked: list[str] = []
 
-    async def ask(url: str) -> Arrived[Thing]:
+    async def ask(url: str, _heed: Heed) -> Arrived[Thing]:
         asked.append(url)
         found = [Thing(id=f"T{len(asked)}", last_updated=NOON)]
         return a_page(found, total=3, link=links.get(url))
@@ -195,7 +271,10 @@ def a_page(found: list[Thing], *, total: int | None = None, link: str | None = N
 
 
 def a_listing(
-    ask: Callable[[str], Awaitable[Arrived[Thing]]], *, max_pages: int = 10_000, max_seconds: float = 1e9
+    ask: Callable[[str, Heed], Awaitable[Arrived[Thing]]],
+    *,
+    max_pages: int = 10_000,
+    max_seconds: float = 1e9,
 ) -> Listing[Thing]:
     """A listing of which only the answers matter."""
     return evolve(Shelf().listing(), ask=ask, max_pages=max_pages, max_seconds=max_seconds)
@@ -221,7 +300,7 @@ async def test_link_on_the_last_page() -> None:
     """A Link to an empty page, or to itself once all was counted, is not followed further."""
     pages = [("?offset=100", 1), ("?offset=100", 0)]
 
-    async def ask(_: str) -> Arrived[Thing]:
+    async def ask(_: str, _heed: Heed) -> Arrived[Thing]:
         link, number = pages[len(asked)]
         asked.append(link)
         return a_page([Thing(id="T0", last_updated=NOON - SECOND)] * number, total=1, link=link)
@@ -237,7 +316,7 @@ async def test_partner_that_always_sends_a_link(total: int | None, name: str) ->
     """An empty page is the last one where nothing says that there is more, whatever it links to."""
     asked: list[str] = []
 
-    async def ask(url: str) -> Arrived[Thing]:
+    async def ask(url: str, _heed: Heed) -> Arrived[Thing]:
         asked.append(url)
         begin = int(url.partition(f"{name}=")[2].partition("&")[0] or 0)
         found = [Thing(id=one, last_updated=NOON - SECOND) for one in names(6)[begin : begin + 4]]
@@ -251,7 +330,7 @@ async def test_empty_page_before_the_end(caplog: pytest.LogCaptureFixture) -> No
     """A partner that says there are more objects than it lists is left, and that is logged."""
     pages = [("?offset=1&limit=1", 1), (None, 0)]
 
-    async def ask(_: str) -> Arrived[Thing]:
+    async def ask(_: str, _heed: Heed) -> Arrived[Thing]:
         link, number = pages.pop(0)
         return a_page([Thing(id="T0", last_updated=NOON - SECOND)] * number, total=9, link=link)
 
@@ -259,12 +338,69 @@ async def test_empty_page_before_the_end(caplog: pytest.LogCaptureFixture) -> No
     assert "Things.list_things: partner: ended after 1 of 9" in caplog.text
 
 
+@pytest.mark.parametrize("says_limit", [True, False])
+async def test_link_that_leaps(*, says_limit: bool) -> None:
+    """A Link past objects that did not come is not followed where the page is as long as pages are there.
+
+    Else they may be none of our business; but nobody takes what did not come to be gone.
+    """
+
+    async def ask(url: str, _heed: Heed) -> Arrived[Thing]:
+        asked = dict(parse_qsl(urlsplit(url).query))
+        begin, limit = int(asked["offset"]), int(asked["limit"])
+        found = [Thing(id=one, last_updated=NOON - SECOND) for one in names(8)[begin : begin + 2]]
+        page = a_page(found, total=8, link=f"?offset={begin + limit}&limit={limit}" if begin < 6 else None)
+        page.limit = 2 if says_limit else None
+        return page
+
+    desk = await a_desk(Shelf())
+    desk.listing = evolve(a_listing(ask), limit=3)
+    pull = desk.pull()
+    assert await ids(pull) == (names(8) if says_limit else ["T0", "T1", "T3", "T4", "T6", "T7"])
+    assert (pull.done, pull.whole) == (True, says_limit)
+
+
+@pytest.mark.parametrize("says_next", [True, False])
+async def test_what_a_partner_leaves_out_is_not_gone(*, says_next: bool) -> None:
+    """Where fewer objects come than a partner says there are, the others are not taken to be gone."""
+    shelf = a_shelf(8, says_next=says_next)
+    desk = await a_desk(shelf)
+    answer = desk.listing.ask
+
+    async def ask(url: str, heed: Heed) -> Arrived[Thing]:
+        page = await answer(url, heed)
+        if len(shelf.queries) > 1:
+            page.items, page.next = iter(()), None
+        return page
+
+    desk.listing = evolve(desk.listing, ask=ask)
+    pull = desk.pull()
+    assert await ids(pull) == names(4)
+    assert (pull.done, pull.whole) == (True, False)
+
+
+@pytest.mark.parametrize("totals", [(4, 4), (4, 3)])
+async def test_objects_left_behind_a_link_of_the_partners_own(totals: tuple[int, int]) -> None:
+    """Where objects leave, and no offset tells how far to step back, others may have been passed over."""
+    pages = [a_page([Thing(id=one, last_updated=NOON - SECOND)] * 2, total=4) for one in ("T0", "T1")]
+    pages[0].next, pages[1].total = Link(f"{URL}?page=2"), totals[1]
+
+    async def ask(_: str, _heed: Heed) -> Arrived[Thing]:
+        return pages.pop(0)
+
+    desk = await a_desk(Shelf())
+    desk.listing = a_listing(ask)
+    pull = desk.pull()
+    await ids(pull)
+    assert (pull.done, pull.whole) == (True, totals == (4, 4))
+
+
 @pytest.mark.parametrize("links", [["?offset=0&limit=1"], ["?after=x"], ["?after=x", "?after=y"]])
 async def test_pages_in_a_circle(links: list[str]) -> None:
     """A Link that leads back ends the crawl with an error."""
     following = cycle(links)
 
-    async def ask(_: str) -> Arrived[Thing]:
+    async def ask(_: str, _heed: Heed) -> Arrived[Thing]:
         return a_page([Thing(id="T0", last_updated=NOON)], total=9, link=next(following))
 
     with pytest.raises(BadAnswer, match=r"Things\.list_things: partner: answered pages that run in a circle"):
@@ -275,7 +411,7 @@ async def test_pages_without_end() -> None:
     """There is a most of pages, and of the time that they may take."""
     offsets = count()
 
-    async def ask(_: str) -> Arrived[Thing]:
+    async def ask(_: str, _heed: Heed) -> Arrived[Thing]:
         offset = next(offsets)
         return a_page([Thing(id=f"T{offset}", last_updated=NOON)], link=f"?offset={offset + 1}", total=10**9)
 
@@ -291,7 +427,7 @@ async def test_total_that_goes_up_and_down() -> None:
     """Servers that do not agree on how much there is cannot keep a crawl going back for ever."""
     totals = count()
 
-    async def ask(url: str) -> Arrived[Thing]:
+    async def ask(url: str, _heed: Heed) -> Arrived[Thing]:
         offset = int(url.partition("offset=")[2].partition("&")[0])
         things = [Thing(id=f"T{one}", last_updated=NOON - SECOND) for one in range(offset, offset + 2)]
         return a_page(things, total=1000 - 500 * (next(totals) % 2), link=f"?offset={offset + 2}&limit=2")
@@ -408,8 +544,8 @@ async def test_total_that_counts_the_page() -> None:
     shelf = a_shelf(10)
     honest = shelf.ask
 
-    async def ask(url: str) -> Arrived[Thing]:
-        page = await honest(url)
+    async def ask(url: str, heed: Heed) -> Arrived[Thing]:
+        page = await honest(url, heed)
         found = list(page.items)
         page.items, page.total = iter(found), len(found)
         return page
@@ -435,7 +571,7 @@ async def test_objects_without_a_name() -> None:
 
     pages = [4, 4, 1]
 
-    async def ask(_: str) -> Arrived[Nameless]:
+    async def ask(_: str, _heed: Heed) -> Arrived[Nameless]:
         number = pages.pop(0)
         found = [Nameless(NOON - SECOND)] * number
         link = Link(f"{URL}?offset=4") if pages else None
@@ -563,7 +699,7 @@ async def test_overlap_of_deltas() -> None:
 
 @pytest.mark.parametrize("ahead", [timedelta(minutes=-7), timedelta(minutes=7)])
 async def test_clock_of_the_partner_differs(ahead: timedelta) -> None:
-    """The next delta begins where the partner's clock stood before it looked at its objects."""
+    """The next delta begins before the partner looked at its objects, by whichever clock is behind."""
     shelf = a_shelf(6)
     shelf.says_time, shelf.skew = True, ahead
 
@@ -573,21 +709,19 @@ async def test_clock_of_the_partner_differs(ahead: timedelta) -> None:
     shelf.after = slowly
     desk = await a_desk(shelf)
     await ids(desk.pull())
-    watermark = await desk.ledger.watermark()
-    assert watermark is not None
-    assert (watermark.since, watermark.full) == (NOON + ahead, NOON)
+    watermark = await desk.ledger.read()
+    assert (watermark.since, watermark.full) == (min(NOON, NOON + ahead), NOON)
 
 
 async def test_first_delta_meets_an_unknown_clock() -> None:
     """Where the partner's clock turns out to differ, a delta is asked for again, up to the partner's now."""
     shelf = a_shelf(6)
     shelf.says_time, shelf.skew = True, timedelta(minutes=-7)
-    desk = await a_desk(shelf)
+    desk = await a_desk(shelf, needs_dates=True)
     pull = desk.pull(since=NOON - timedelta(hours=1))
     assert await ids(pull) == []
     assert [end for _, end in dates(shelf)] == ["2026-11-01T12:00:00Z", "2026-11-01T11:53:00Z"]
-    watermark = await desk.ledger.watermark()
-    assert watermark is not None
+    watermark = await desk.ledger.read()
     assert watermark.since == NOON - timedelta(minutes=7)
     await ids(desk.pull())
     assert dates(shelf) == [("2026-11-01T11:53:00Z", "2026-11-01T11:53:00Z")]
@@ -621,16 +755,15 @@ async def test_left_half_way() -> None:
     """A pull that was left goes on at the page that was not taken whole, and asks for the same."""
     desk = await a_desk(a_shelf(10))
     assert await desk.take(6) == names(6)
-    assert await desk.ledger.watermark() is None
+    assert (await desk.ledger.read()).since is None
     desk.shelf.time += timedelta(hours=1)
     pull = desk.pull()
     assert await ids(pull) == names(10)[4:]
     assert (pull.resumed, pull.full, pull.done, pull.whole) == (True, True, True, False)
     assert desk.shelf.offsets == [4, 8]
-    watermark = await desk.ledger.watermark()
-    assert watermark is not None
+    watermark = await desk.ledger.read()
     assert (watermark.since, watermark.full) == (NOON, NOON)
-    assert await desk.ledger.run() is None
+    assert (await desk.ledger.read()).unfinished is None
 
 
 @pytest.mark.parametrize(("taken", "again"), [(5, 4), (11, 10), (15, 14)])
@@ -655,7 +788,7 @@ async def test_last_page_is_not_taken_until_more_is_asked_for() -> None:
     """Whoever has not come back for more has not taken the last object."""
     desk = await a_desk(a_shelf(4))
     assert await desk.take(4) == names(4)
-    assert await desk.ledger.watermark() is None
+    assert (await desk.ledger.read()).since is None
     assert await ids(desk.pull()) == names(4)
 
 
@@ -713,8 +846,7 @@ async def test_everything_again() -> None:
     pull = desk.pull(full=True)
     assert await ids(pull) == names(10)
     assert (pull.resumed, pull.full) == (False, True)
-    watermark = await desk.ledger.watermark()
-    assert watermark is not None
+    watermark = await desk.ledger.read()
     assert watermark.full == watermark.since == NOON + timedelta(days=1, seconds=6)
 
 
@@ -740,6 +872,16 @@ async def test_from_the_beginning() -> None:
     assert not pull.resumed
 
 
+async def test_moment_of_ones_own_is_not_everything() -> None:
+    """A pull from a moment on, before any of everything, does not make the next one a delta."""
+    desk = await a_desk(a_shelf(10))
+    assert await desk.take(6) == names(6)
+    await ids(desk.pull(since=NOON))
+    pull = desk.pull()
+    assert await ids(pull) == names(10)
+    assert pull.full
+
+
 @pytest.mark.parametrize(("minutes", "next_begins"), [(-90, 60), (30, 0)])
 async def test_moment_of_ones_own(minutes: int, next_begins: int) -> None:
     """A pull from a moment of one's own moves the next delta only if it leaves nothing out before it."""
@@ -748,8 +890,7 @@ async def test_moment_of_ones_own(minutes: int, next_begins: int) -> None:
     await ids(desk.pull())
     shelf.time += timedelta(hours=1)
     await ids(desk.pull(since=NOON + timedelta(minutes=minutes)))
-    watermark = await desk.ledger.watermark()
-    assert watermark is not None
+    watermark = await desk.ledger.read()
     assert (watermark.since, watermark.full) == (NOON + timedelta(minutes=next_begins), NOON)
 
 
@@ -759,8 +900,7 @@ async def test_delta_keeps_the_date_of_the_full_pull() -> None:
     await ids(desk.pull())
     desk.shelf.time += timedelta(hours=1)
     await ids(desk.pull())
-    watermark = await desk.ledger.watermark()
-    assert watermark is not None
+    watermark = await desk.ledger.read()
     assert (watermark.since, watermark.full) == (NOON + timedelta(hours=1), NOON)
 
 
@@ -783,16 +923,41 @@ async def test_moment_without_a_zone() -> None:
 
 
 async def test_partner_set_its_clock_back() -> None:
-    """A partner whose clock was set back is asked from where it stands now."""
-    shelf = a_shelf(1)
+    """A partner whose clock was set back is asked for what changed since, however long ago that was."""
+    shelf = a_shelf(2)
     shelf.says_time = True
     desk = await a_desk(shelf)
     await ids(desk.pull())
     shelf.skew = timedelta(hours=-1)
-    shelf.time += timedelta(minutes=10)
     shelf.put("T0")
+    shelf.time += timedelta(minutes=10)
+    shelf.put("T1")
     shelf.time += SECOND
-    assert await ids(desk.pull(overlap=OVERLAP)) == ["T0"]
+    assert await ids(desk.pull(overlap=OVERLAP)) == ["T0", "T1"]
+
+
+async def test_server_whose_clock_is_fast() -> None:
+    """Where one server of a partner shows a time that is to come, nothing that changes until then is lost."""
+    shelf = a_shelf(2)
+    shelf.says_time, shelf.fast = True, timedelta(hours=1)
+    desk = await a_desk(shelf)
+    await ids(desk.pull())
+    shelf.fast = timedelta(0)
+    shelf.time += timedelta(minutes=5)
+    shelf.put("T1")
+    shelf.time += timedelta(minutes=5)
+    assert await ids(desk.pull(overlap=OVERLAP)) == ["T1"]
+
+
+async def test_delta_whose_end_is_to_come() -> None:
+    """A delta whose end may lie ahead of the objects' clock is checked at its end as a full one is."""
+    shelf = a_shelf(0)
+    shelf.put(*names(8))
+    shelf.says_time, shelf.by_change, shelf.fast = True, True, timedelta(hours=1)
+    desk = await a_desk(shelf, needs_dates=True)
+    pull = desk.pull(since=NOON)
+    shelf.before = lambda: shelf.put("T0") if shelf.offsets[-1] == 4 else None
+    assert set(await ids(pull)) == set(names(8))
 
 
 async def test_what_cannot_be_read_does_not_hold_it_up(caplog: pytest.LogCaptureFixture) -> None:
@@ -808,7 +973,71 @@ async def test_what_cannot_be_read_does_not_hold_it_up(caplog: pytest.LogCapture
         1,
         True,
     )
-    assert "Things.list_things: partner: item 0 cannot be read: /id: expected a CiString" in caplog.text
+    named = "Things.list_things: partner: item 0 cannot be read: /id: expected a CiString"
+    assert caplog.messages == [
+        *[named] * MAX_NAMED,
+        f"Things.list_things: partner: {MAX_NAMED + 20} items in all cannot be read",
+    ]
+
+
+async def test_what_cannot_be_read_is_not_kept_without_bound() -> None:
+    """However long the items are that cannot be read, a pull keeps so many bytes of them."""
+    long = evolve(BAD, raw=b"x" * (MAX_KEPT // 2))
+    desk = await a_desk(Shelf(things=[long, long, BAD]))
+    pull = desk.pull()
+    await ids(pull)
+    assert pull.rejected == [long, long]
+    assert pull.rejected_count == 3
+
+
+# --- whole pages -------------------------------------------------------------------------------------------
+
+
+async def test_pull_by_pages() -> None:
+    """A pull gives whole pages, counts what is in them, and comes to the same end."""
+    shelf = a_shelf(6)
+    shelf.things.append(BAD)
+    desk = await a_desk(shelf)
+    pull = desk.pull()
+    pages = [page async for page in pull.pages()]
+    assert [[one.id for one in page.items] for page in pages] == [names(4), ["T4", "T5"]]
+    assert [(page.total, page.rejected) for page in pages] == [(7, ()), (7, (BAD,))]
+    assert (pull.taken, pull.rejected, pull.done, pull.whole) == (6, [BAD], True, True)
+    shelf.things.pop()
+    assert [page async for page in desk.pull(since=shelf.now).pages()] == []
+
+
+async def test_page_is_taken_when_the_next_is_asked_for() -> None:
+    """A page during which its consumer fails comes again; one after which it came back does not."""
+    desk = await a_desk(a_shelf(12))
+    pull = desk.pull()
+    async for page in pull.pages():
+        if page.items[0].id == "T4":
+            break
+    await pull.aclose()
+    pull = desk.pull()
+    assert [page.items[0].id async for page in pull.pages()] == ["T4", "T8"]
+    assert (pull.resumed, pull.done) == (True, True)
+    assert desk.shelf.offsets == [4, 8]
+
+
+async def test_page_with_nothing_new_is_left_out() -> None:
+    """Where it looks a second time, pages that bring nothing new are not handed out."""
+    shelf = a_shelf(8, by_change=True)
+    desk = await a_desk(shelf)
+    at_request(shelf, 2, put=("T0",))
+    found = [[one.id for one in page.items] async for page in desk.pull().pages()]
+    assert found == [names(4), ["T5", "T6", "T7", "T0"], ["T4"]]
+
+
+async def test_either_objects_or_pages() -> None:
+    """Whoever takes objects of a pull cannot take its pages, too."""
+    desk = await a_desk(a_shelf(6))
+    pull = desk.pull()
+    await anext(pull)
+    with pytest.raises(RuntimeError, match=r"Things\.list_things: expected its objects .* not both"):
+        await anext(pull.pages())
+    assert (await anext(pull)).id == "T1"
 
 
 async def test_one_pull_of_a_stream_at_a_time() -> None:
@@ -822,7 +1051,7 @@ async def test_one_pull_of_a_stream_at_a_time() -> None:
     with pytest.raises(RuntimeError, match=r"Things\.list_things: another pull of it has begun"):
         await ids(first)
     assert (second.done, first.done) == (True, False)
-    assert await desk.ledger.run() is None
+    assert (await desk.ledger.read()).unfinished is None
 
 
 async def test_place_that_is_gone(caplog: pytest.LogCaptureFixture) -> None:
@@ -840,6 +1069,54 @@ async def test_place_that_is_gone(caplog: pytest.LogCaptureFixture) -> None:
     assert await ids(pull) == names(10)
     assert not pull.resumed
     assert "partner: things: begins anew" in caplog.text
+
+
+@pytest.mark.parametrize("since", [None, NOON - timedelta(days=1)])
+async def test_place_that_is_gone_is_not_what_was_asked_for(since: datetime | None) -> None:
+    """What was asked for by name is still asked for where the partner refuses to go on in the middle."""
+    shelf = a_shelf(10)
+    desk = await a_desk(shelf)
+    await ids(desk.pull())
+    shelf.time += timedelta(hours=1)
+    pull = desk.pull(full=since is None, since=since)
+    for _ in range(6):
+        await anext(pull)
+    await pull.aclose()
+
+    def refuse() -> None:
+        if shelf.offsets == [4]:
+            raise UnknownObject
+
+    shelf.before = refuse
+    pull = desk.pull()
+    assert (await anext(pull)).id == "T0"
+    await pull.aclose()
+    pull = desk.pull()
+    assert await ids(pull) == names(10)
+    assert (pull.full, pull.since, pull.resumed) == (since is None, since, True)
+
+
+async def test_what_is_refused_for_good_is_given_up() -> None:
+    """A pull that is refused at its place, and then from its beginning on, does not stop all later ones."""
+    shelf = a_shelf(10)
+    desk = await a_desk(shelf)
+    await ids(desk.pull())
+    early = NOON - timedelta(days=900)
+    pull = desk.pull(since=early)
+    for _ in range(6):
+        await anext(pull)
+    await pull.aclose()
+
+    def refuse() -> None:
+        if "date_from" in shelf.queries[-1] and moment(shelf.queries[-1]["date_from"]) == early:
+            raise InvalidParameters
+
+    shelf.before = refuse
+    with pytest.raises(InvalidParameters):
+        await anext(desk.pull())
+    shelf.put("T3")
+    shelf.time += SECOND
+    assert await ids(desk.pull()) == ["T3"]
 
 
 async def test_refused_altogether() -> None:
@@ -883,9 +1160,7 @@ async def test_place_that_cannot_be_read(body: bytes, caplog: pytest.LogCaptureF
     """A place that another release wrote is not understood, and the pull begins anew."""
     desk = await a_desk(a_shelf(10))
     await desk.take(6)
-    kept = await desk.store.object(desk.ledger._scope, desk.ledger.KIND, desk.ledger.stream)
-    assert isinstance(kept, StoredObject)
-    await desk.store.put_object(evolve(kept, body=body))
+    await desk.ledger.keep(Watermark(unfinished=body))
     assert await ids(desk.pull()) == names(10)
     assert "where the last pull stopped cannot be read" in caplog.text
 

@@ -662,6 +662,22 @@ async def test_another_command() -> None:
     assert len(desk.reached) == 6
 
 
+async def test_receipts_that_end() -> None:
+    """What was answered to a command is forgotten when it is of no more use; to a CDR, never."""
+    store = MemoryStore()
+    await store.open()
+    desk = Desk(store)
+    await desk.send(POST_CDR, None, a_cdr(), answer=Link("1"))
+    for url in ("https://x.example/1", "https://x.example/2"):
+        await desk.send(START, None, start(url), answer=ACCEPTED)
+    assert len(store._receipts) == 3
+    desk.seconds = REPEATED_WITHIN.total_seconds() + 1
+    await desk.send(START, None, start("https://x.example/3"), answer=ACCEPTED)
+    assert len(store._receipts) == 2
+    assert await desk.send(POST_CDR, None, a_cdr()) == Link("1")
+    await store.close()
+
+
 async def test_command_that_failed() -> None:
     """A command whose handler failed is carried out when it comes again."""
     desk = Desk()

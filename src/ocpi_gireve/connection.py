@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import time
 import uuid
 from collections.abc import (
     AsyncIterator,
+    Awaitable,
     Callable,
     Coroutine,
     Iterable,
@@ -17,7 +19,8 @@ from collections.abc import (
     Sequence,
 )
 from datetime import datetime, timedelta
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from functools import lru_cache
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar, cast
 
 from attrs import define, evolve, field, frozen
 from multidict import CIMultiDict
@@ -38,7 +41,7 @@ from ._wire import (
     subject,
 )
 from .context import Context
-from .crawl import OVERLAP, Arrived, Clock, Ledger, Listing, Pull, crawl, crawl_pages
+from .crawl import OVERLAP, Arrived, Clock, Heed, Ledger, Listing, Pull, crawl, crawl_pages
 from .dialect import Dialect
 from .errors import (
     BadAnswer,
@@ -73,6 +76,14 @@ D = TypeVar("D", bound="Model | OcpiEnum | Link | Sequence[Model] | None")
 T = TypeVar("T", bound=Model)
 R = TypeVar("R")
 
+Reader: TypeAlias = Callable[[HttpResponse, Exchange], Awaitable[R]]
+"""Makes the result of a response, or raises what it says."""
+
+LONGEST_ANSWER = 1024 * 1024
+"""Bytes of an answer that brings no objects: in a handshake, or to what we send."""
+
+_MESSAGE_ID = re.compile(r"[!-~]{1,128}")
+
 LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 """HTTP statuses that say nothing of the request but that it came at a bad moment."""
 
@@ -94,11 +105,14 @@ class Routing:
 
 def url_policy(profile: Profile, origins: Iterable[str] | None = None) -> UrlPolicy:
     """Return which URLs a kind of partner may make us call; without origins, only the addresses count."""
-    return UrlPolicy(
-        origins=origins,
-        allow_http_loopback=profile.allow_http_loopback,
-        allow_networks=profile.allow_networks,
+    return _policy(
+        None if origins is None else tuple(origins), profile.allow_http_loopback, profile.allow_networks
     )
+
+
+@lru_cache(maxsize=1024)
+def _policy(origins: tuple[str, ...] | None, loopback: bool, networks: tuple[str, ...]) -> UrlPolicy:
+    return UrlPolicy(origins=origins, allow_http_loopback=loopback, allow_networks=networks)
 
 
 @define(kw_only=True, eq=False)
@@ -246,6 +260,7 @@ class Connection:
         sender: PartyId | None = None,
         receiver: PartyId | None = None,
         following: Context | None = None,
+        correlation_id: str | None = None,
     ) -> Connection:
         """Return a view of this connection that speaks for another of our parties, or to another of theirs.
 
@@ -253,18 +268,25 @@ class Connection:
             sender: The party of ours that speaks (``OCPI-from-*``).
             receiver: The party that is addressed (``OCPI-to-*``).
             following: The request that the calls are a consequence of: they share its correlation id.
+            correlation_id: The id that the calls share, where their cause is at our side, such as a card that
+                was held to a charger.
 
         Raises:
-            ValueError: the sender is no party of ours. A hub speaks for others, too.
+            ValueError: the sender is no party of ours (a hub speaks for others), or the correlation id is
+                not 1 to 128 printable ASCII characters without blanks.
         """
         ours = self._wiring.parties
         if sender is not None and not any(one.id == sender or one.role is Role.HUB for one in ours):
             raise ValueError(f"{self.id}: {sender} is no party of this platform")
+        if correlation_id is not None and not _MESSAGE_ID.fullmatch(correlation_id):
+            raise ValueError("correlation_id: expected 1 to 128 printable ASCII characters without blanks")
+        if following is not None:
+            correlation_id = following.correlation_id
         was = self._routing
         routing = Routing(
             sender=sender or was.sender,
             receiver=receiver or was.receiver,
-            correlation_id=was.correlation_id if following is None else following.correlation_id,
+            correlation_id=correlation_id or was.correlation_id,
         )
         return Connection(self._wiring, routing)
 
@@ -359,17 +381,19 @@ class Connection:
         ``async for location in iop.pull(v221.LocationsSender.list_locations): ...``
 
         A *full* pull asks without dates. A *delta* asks for what changed from the start of the last complete
-        pull (by the partner's clock) up to now, in several spans where the profile's `delta_range` says so.
-        How far it came is in the store: a pull that was left half-way goes on at the page that was not taken
-        whole, after a restart too. The views of `routed` that speak for another party, or to one other than
-        the hub, pull apart and remember apart.
+        pull (by the partner's clock or ours, whichever is behind) up to now, in several spans where the
+        profile's `delta_range` says so. `Pull.pages` gives whole pages. How far it came is in the store: a
+        pull that was left half-way goes on at the page that was not taken whole, after a restart too. The
+        views of `routed` that speak for another party, or to one other than the hub, pull apart and remember
+        apart.
 
         Args:
             operation: The listing.
             full: Ask for everything, whatever was pulled before.
             since: Ask for what changed from this moment on, whatever was pulled before; a later moment than
-                the next delta's own does not change where that begins. A listing that the partner gives by
-                dates only, such as sessions, needs it the first time.
+                the next delta's own does not change where that begins, nor does any before the first pull of
+                everything. A listing that the partner gives by dates only, such as sessions, needs it the
+                first time.
             resume: Whether to go on with a pull that was left half-way.
             overlap: How far before the start of the last pull a delta begins. More helps where objects reach
                 the partner long after the moment written into them, as they may through a hub.
@@ -389,8 +413,7 @@ class Connection:
             store=self._wiring.store,
             connection=self.id,
             stream=f"{version}/{declared.id}/{sender.key}{to}",
-            owner=sender,
-            version=version,
+            owner=receiver,
             turns=self._wiring.pulls,
         )
         return Pull(self._listing(declared), ledger, full=full, since=since, resume=resume, overlap=overlap)
@@ -463,7 +486,7 @@ class Connection:
         url = _joined(self._wiring.endpoint(declared), upload.path)
         arrived: list[HttpResponse] = []
 
-        def keep(response: HttpResponse, exchange: Exchange) -> None:
+        async def keep(response: HttpResponse, exchange: Exchange) -> None:
             arrived.append(response)
             open_answer(response, exchange)
 
@@ -493,7 +516,7 @@ class Connection:
 
     def _url(self, operation: Operation, target: object) -> str:
         if isinstance(target, Link):
-            return str(self._wiring.policy.check(target.url, operation.id))
+            return target.url
         return _joined(self._wiring.endpoint(operation), path_and_query(operation, target))
 
     def _sender(self) -> PartyId:
@@ -513,16 +536,9 @@ class Connection:
         return theirs.pop() if len(theirs) == 1 else None
 
     async def _ask(self, operation: Operation, url: str, body: object) -> object:
-        return await self._send(
-            operation,
-            url,
-            encode_body(body),
-            lambda response, exchange: decode_result(operation, response, exchange),
-        )
+        return await self._send(operation, url, encode_body(body), result_of(operation))
 
-    async def _send(
-        self, operation: Operation, url: str, body: bytes, read: Callable[[HttpResponse, Exchange], R]
-    ) -> R:
+    async def _send(self, operation: Operation, url: str, body: bytes, read: Reader[R]) -> R:
         """Carry out one exchange; a GET again, where the first came at a bad moment."""
         profile = self._wiring.profile
         repeats = profile.repeats if operation.http_method == "GET" else 0
@@ -533,9 +549,11 @@ class Connection:
         while True:
             arrived: list[HttpResponse] = []
 
-            def keep(response: HttpResponse, exchange: Exchange, into: list[HttpResponse] = arrived) -> R:
+            async def keep(
+                response: HttpResponse, exchange: Exchange, into: list[HttpResponse] = arrived
+            ) -> R:
                 into.append(response)
-                return read(response, exchange)
+                return await read(response, exchange)
 
             try:
                 return await self._send_once(operation, url, body, correlation_id, keep)
@@ -553,7 +571,7 @@ class Connection:
         url: str,
         body: bytes,
         correlation_id: str,
-        read: Callable[[HttpResponse, Exchange], R],
+        read: Reader[R],
     ) -> R:
         wiring = self._wiring
         token = wiring.token()
@@ -570,11 +588,13 @@ class Connection:
                 put_party(headers, "to", self._routing.receiver)
         refused: list[Secret] = []
         while True:
+            # Whoever gave the URL, and however long ago: this token is for where the partner is now.
+            allowed = str(wiring.policy.check(url, operation.id))
             try:
                 return await send(
                     wiring,
                     operation,
-                    url,
+                    allowed,
                     body,
                     token=token,
                     encoding=wiring.token_encoding(wiring.dialect),
@@ -616,20 +636,33 @@ class Connection:
             raise TypeError(f"{operation.id} is not a listing; call it")
         wiring = self._wiring
         profile = wiring.profile
-        endpoint = wiring.endpoint(operation)
+        wiring.endpoint(operation)  # says at once what is missing
         path = f"/{operation.path}" if operation.path else ""
 
-        async def ask(url: str) -> Arrived[Any]:
+        async def ask(url: str, heed: Heed) -> Arrived[Any]:
             asked, began = wiring.clock.ours(), time.monotonic()
 
-            def read(response: HttpResponse, exchange: Exchange) -> Arrived[Any]:
-                return _arrived(operation, response, exchange, asked, time.monotonic() - began)
+            async def read(response: HttpResponse, exchange: Exchange) -> Arrived[Any]:
+                seconds = time.monotonic() - began
+                head = page_headers(response, [], ())
+                if response.status == 200:
+                    await heed(head.next)
+                return Arrived(
+                    items=_items(operation, _listing_in(response, exchange, head.total), exchange),
+                    total=head.total,
+                    limit=head.limit,
+                    next=head.next,
+                    asked=asked,
+                    seconds=seconds,
+                    date=_date(response),
+                    exchange=exchange,
+                )
 
             return await self._send(operation, url, b"", read)
 
         def check(url: str) -> str:
             url = str(wiring.policy.check(url, "Link"))
-            if not same_place(url, endpoint):
+            if not same_place(url, wiring.endpoint(operation)):
                 raise UrlRefused(
                     "Link", f"expected the next page of {operation.module} at the partner's endpoint"
                 )
@@ -639,7 +672,8 @@ class Connection:
             name=operation.id,
             partner=self.id,
             ask=ask,
-            url=lambda query: _joined(endpoint, path + query),
+            # Where the partner serves it now: it may register elsewhere in the middle of a crawl.
+            url=lambda query: _joined(wiring.endpoint(operation), path + query),
             check=check,
             rebase=profile.next_link == "rebase",
             limit=profile.page_limit(operation.module, wiring.dialect.version),
@@ -649,6 +683,15 @@ class Connection:
             max_seconds=profile.crawl_seconds,
             clock=wiring.clock,
         )
+
+
+def result_of(operation: Operation) -> Reader[object]:
+    """Return what makes the result that an operation answers."""
+
+    async def read(response: HttpResponse, exchange: Exchange) -> object:
+        return decode_result(operation, response, exchange)
+
+    return read
 
 
 async def send(
@@ -661,7 +704,7 @@ async def send(
     encoding: TokenEncoding,
     headers: CIMultiDict[str],
     correlation_id: str | None,
-    read: Callable[[HttpResponse, Exchange], R],
+    read: Reader[R],
     timeout: float | None = None,
 ) -> R:
     """Carry out one exchange with a partner and report it, whatever its end.
@@ -685,7 +728,13 @@ async def send(
     headers["X-Correlation-ID"] = correlation_id
     if body:
         headers["Content-Type"] = JSON_TYPE
-    request = HttpRequest(method=operation.http_method, url=url, headers=headers, body=body)
+    request = HttpRequest(
+        method=operation.http_method,
+        url=url,
+        headers=headers,
+        body=body,
+        longest_answer=_longest_answer(operation),
+    )
     exchange = Exchange(operation.name, wiring.record.id, request_id)
     under_way = _UnderWay(wiring, operation, request, request_id, correlation_id)
     entered = enter_exchange(under_way.ids)
@@ -694,6 +743,14 @@ async def send(
             return await _sent(under_way, exchange, read, timeout or wiring.profile.timeout)
     finally:
         leave_exchange(entered)
+
+
+def _longest_answer(operation: Operation) -> int | None:
+    """Return the most bytes that an answer may have: many only where it brings objects.
+
+    A byte of JSON costs many times as much to read, and who has a token A may not be a partner yet.
+    """
+    return None if operation.http_method == "GET" and operation.interface.functional else LONGEST_ANSWER
 
 
 _UNSEEN = NoTelemetry()
@@ -739,16 +796,16 @@ class _UnderWay:
 async def _sent(
     under_way: _UnderWay,
     exchange: Exchange,
-    read: Callable[[HttpResponse, Exchange], R],
+    read: Reader[R],
     timeout: float,
 ) -> R:
     try:
         wiring = under_way.wiring
         response = under_way.response = await wiring.transport.send(under_way.request, timeout=timeout)
-        date = http_date(response.headers.get("Date", ""))
+        date = _date(response)
         if date is not None:
             wiring.clock.hear(date)
-        return read(response, evolve(exchange, http_status=response.status))
+        return await read(response, evolve(exchange, http_status=response.status))
     except NoAnswer as failed:
         under_way.error = type(failed).__name__
         # Made anew, so that its text says what was asked of whom.
@@ -784,32 +841,25 @@ def _wait(failed: NoAnswer | StatusError | BadAnswer, arrived: Sequence[HttpResp
     return max(asked, delay * random.uniform(0.5, 1.0))  # noqa: S311 - nothing depends on who guesses it
 
 
-def _arrived(
-    operation: Operation, response: HttpResponse, exchange: Exchange, asked: datetime, seconds: float
-) -> Arrived[Any]:
-    """Open a page, and leave its items to be read one by one.
+def _date(response: HttpResponse) -> datetime | None:
+    """Return what the partner's clock shows; None where it does not say, or says what no clock shows."""
+    date = http_date(response.headers.get("Date", ""))
+    return date if date is not None and 1970 <= date.year < 9999 else None
+
+
+def _listing_in(response: HttpResponse, exchange: Exchange, total: int | None) -> bytes:
+    """Return the list that a page holds, still to be read.
 
     Raises:
         StatusError: the partner answered another OCPI status.
         BadAnswer: the response is not OCPI, or holds nothing.
     """
-    answer = open_answer(response, exchange)
-    head = page_headers(response, [], ())
-    data = answer.data
-    if data in (None, b"{}") and not head.total:
-        data = b"[]"  # nothing to say
+    data = open_answer(response, exchange).data
+    if data in (None, b"{}") and not total:
+        return b"[]"  # nothing to say
     if data is None:
         raise BadAnswer("answered no list", http_status=response.status, exchange=exchange)
-    return Arrived(
-        items=_items(operation, data, exchange),
-        total=head.total,
-        limit=head.limit,
-        next=head.next,
-        asked=asked,
-        seconds=seconds,
-        date=http_date(response.headers.get("Date", "")),
-        exchange=exchange,
-    )
+    return data
 
 
 def _items(operation: Operation, data: bytes, exchange: Exchange) -> Iterator[Any]:

@@ -13,11 +13,13 @@ import json
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, MutableMapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from contextvars import copy_context
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import chain
 from operator import attrgetter
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import Any, Generic, Self, TypeAlias, TypeVar, cast
 from urllib.parse import parse_qsl, urlencode
 
 from attrs import asdict, define, evolve, field, frozen
@@ -25,7 +27,7 @@ from attrs import asdict, define, evolve, field, frozen
 from .errors import BadAnswer, ClientError, Exchange, OcpiError
 from .pagination import Link, Page, PageQuery, Rejected
 from .store import Store
-from .store.records import Scope, StoredObject, Watermark
+from .store.records import Watermark
 from .types import PartyId, format_datetime, utc_now
 
 log = logging.getLogger("ocpi_gireve.crawl")
@@ -39,7 +41,9 @@ TOLERANCE = timedelta(seconds=3)
 """How far apart two clocks may be and still count as one: a ``Date`` header has whole seconds and a way to
 go."""
 MAX_NAMED = 100
-"""How many items that could not be read a pull keeps."""
+"""How many items that could not be read a pull keeps, and a crawl names in the log."""
+MAX_KEPT = 1024 * 1024
+"""How many bytes of them."""
 
 _STEP = 0.001
 """Seconds of decoding after which others get the event loop."""
@@ -94,9 +98,18 @@ class Arrived(Generic[T]):
     exchange: Exchange | None = None
 
     @property
-    def began(self) -> datetime:
+    def looked(self) -> datetime:
         """What the partner's clock showed, at the latest that is certain, before it looked at its objects."""
         return self.asked if self.date is None else self.date - timedelta(seconds=self.seconds)
+
+    @property
+    def began(self) -> datetime:
+        """The same by whichever clock is behind, the partner's or ours.
+
+        A ``Date`` may come from a machine whose clock is ahead of those that date the objects, such as one of
+        several servers. Whoever trusts it asks too late for what was changed meanwhile.
+        """
+        return min(self.asked, self.looked)
 
     def peek(self) -> T | Rejected | None:
         """Return the first item and leave it where it is; None where there is none."""
@@ -104,6 +117,10 @@ class Arrived(Generic[T]):
             self.items = chain((first,), self.items)
             return first
         return None
+
+
+Heed: TypeAlias = Callable[[Link | None], Awaitable[None]]
+"""Is told the `Link` of a page whose content is still to be opened."""
 
 
 @define(eq=False)
@@ -139,7 +156,7 @@ class Listing(Generic[T]):
     Attributes:
         name: The operation that lists.
         partner: The connection's id.
-        ask: Asks for the page at a URL.
+        ask: Asks for the page at a URL; told its `Link` as soon as it is known, and waited for then.
         url: Makes the URL of a query, such as ``?offset=0``.
         check: Returns the URL of a `Link` that may be followed, or raises `UrlRefused`.
         rebase: Whether the query of a `Link` is asked at `url` instead.
@@ -153,7 +170,7 @@ class Listing(Generic[T]):
 
     name: str
     partner: str
-    ask: Callable[[str], Awaitable[Arrived[T]]]
+    ask: Callable[[str, Heed], Awaitable[Arrived[T]]]
     url: Callable[[str], str]
     check: Callable[[str], str]
     rebase: bool = False
@@ -254,7 +271,7 @@ class Walk(Generic[T]):
         query: Which part of it.
         closed: Whether `date_to` has passed at the partner; None: to be seen from the first page.
         progress: Where to go on.
-        began: When the crawl that goes on began, by the partner's clock.
+        began: Before the crawl that goes on began, by the partner's clock and by ours.
     """
 
     def __init__(
@@ -273,6 +290,7 @@ class Walk(Generic[T]):
         self._floor = query.offset
         self._closed = closed
         self.began = began
+        self._looked = began
         # Where it is, and how it goes on.
         self._overlapping = self._second = self._repeats = progress.second
         self._step = self._own(progress.offset)
@@ -282,6 +300,9 @@ class Walk(Generic[T]):
         # Pages that are not read yet: the first one, and the one that is on its way.
         self._opened: Arrived[T] | None = None
         self._ahead: tuple[Step, asyncio.Task[Arrived[T]]] | None = None
+        self._awaited: Step | None = None
+        # Where the consumer is: the page ahead is no part of the exchange that brought its Link.
+        self._context = copy_context()
         # What was handed out, and what was passed in this round.
         self._seen, self._passed = _Recent(_REMEMBERED), _Recent(_REMEMBERED // 5)
         # Of the present page: how many items, how many of them new, how many newer than the crawl.
@@ -290,9 +311,9 @@ class Walk(Generic[T]):
         self.total = progress.total
         self._first = progress.first
         self._fresh = progress.fresh
-        self._taken = 0
+        self._taken = self._rejected = 0
         self._within = self._beyond = 0
-        self._cut = False
+        self._cut = self._missed = self._short = False
         self._asked, self._waited, self._idle = 0, 0.0, 0
 
     async def open(self) -> Arrived[T]:
@@ -302,20 +323,19 @@ class Walk(Generic[T]):
             OcpiError: it could not be had.
         """
         page = await self._arrive(self._step)
-        if self.began is None:
-            self.began = page.began
+        self.began, self._looked = self.began or page.began, page.looked
         if self._first is None:
             self._first = page.total
         if self._closed is None:
             end = self._query.date_to
-            self._closed = end is not None and end <= (page.date or page.asked)
+            self._closed = end is not None and end <= min(page.asked, page.date or page.asked)
         self._opened = page
         return page
 
     @property
-    def is_cut(self) -> bool:
-        """Whether it left newer objects unread, because there were ever more of them."""
-        return self._cut
+    def is_whole(self) -> bool:
+        """Whether nothing says that there is more than what came, once it has come to its end."""
+        return not (self._cut or self._missed or self._short)
 
     @property
     def has_more(self) -> bool:
@@ -338,15 +358,22 @@ class Walk(Generic[T]):
             while True:
                 self._following = None
                 self._count = self._new = self._newer = 0
-                self._look_ahead(page)
+                self._look_ahead(self._step, page.next)
                 yield page
                 self._require_progress(page)
-                step = self.following(page)
+                self._awaited = step = self.following(page)
                 if step is None:
                     return
+                self._context = copy_context()
                 page = await self._arrive(step)
+                self._awaited = None
         finally:
             self._drop_ahead()
+            if self._rejected > MAX_NAMED:
+                listing = self._listing
+                log.warning(
+                    "%s: %s: %d items in all cannot be read", listing.name, listing.partner, self._rejected
+                )
 
     async def items(self, page: Arrived[T]) -> AsyncGenerator[T | Rejected, None]:
         """Yield the items of a page that were not handed out yet, and let others run meanwhile."""
@@ -368,8 +395,22 @@ class Walk(Generic[T]):
             if key is not None:
                 self._passed.add(key)
                 self._seen.add(key)
-            if not known:
-                yield item
+            if known:
+                continue
+            if isinstance(item, Rejected):
+                self._note_rejected(item)
+            yield item
+
+    async def read(self, page: Arrived[T]) -> Page[T]:
+        """Read a page whole; what was handed out before is left out."""
+        found: list[T] = []
+        rejected: list[Rejected] = []
+        async for item in self.items(page):
+            if isinstance(item, Rejected):
+                rejected.append(item)
+            else:
+                found.append(item)
+        return Page(items=found, total=page.total, limit=page.limit, next=page.next, rejected=tuple(rejected))
 
     def following(self, page: Arrived[T]) -> Step | None:
         """Return where the next page is, once this one is read; None: there is none.
@@ -389,7 +430,7 @@ class Walk(Generic[T]):
                 self._overlapping = self._second = self._repeats = True
                 self._passed.clear()
                 self._within = self._beyond = 0
-                self._cut = False
+                self._cut = self._missed = self._short = False
                 step = self._own(self._floor)
             self._following = (step,)
         return self._following[0]
@@ -449,15 +490,19 @@ class Walk(Generic[T]):
         if page.next is None:
             # A partner that leaves out the Link although its own total says that there is more.
             if end is None or not count or reached or (total is None and not self._is_full(page)):
-                if total is not None and end is not None and not reached:
-                    log.warning(
-                        "%s: %s: ended after %d of %d", self._listing.name, self._listing.partner, end, total
-                    )
+                if not reached:
+                    self._end_short(page)
                 return None
             return self._own(end)
         if not count and (reached or total is None):
             return None  # an empty page is the last one, whatever it links to
         step = self._linked(page.next)
+        if end is not None and step.offset is not None and step.offset > end:
+            if self._is_full(page):
+                # It counts in pages as long as we asked for, and makes shorter ones.
+                return self._own(end)
+            # What stands between was left out, if anything did: we may not be meant to see it.
+            self._missed = True
         back = here.offset is not None and step.offset is not None and step.offset <= here.offset
         if back or step.url == here.url or hash(step.url) in self._links:
             if reached:
@@ -474,6 +519,8 @@ class Walk(Generic[T]):
         end = here.offset + count
         if page.total is not None:
             more = end < page.total and count > 0
+            if not count:
+                self._end_short(page)
         else:
             more = (page.next is not None or self._is_full(page)) and (self._new > 0 or self._stepped_back)
             if more and page.next is not None and self._linked(page.next).offset is None:
@@ -482,6 +529,15 @@ class Walk(Generic[T]):
             return None
         # A page of one object leaves no room to overlap.
         return self._own(end - 1 if count > 1 else end)
+
+    def _end_short(self, page: Arrived[T]) -> None:
+        """Take note of an end before the total."""
+        end = self._taken if self._step.offset is None else self._step.offset + self._count
+        if page.total is not None and end < page.total:
+            self._short = True
+            log.warning(
+                "%s: %s: ended after %d of %d", self._listing.name, self._listing.partner, end, page.total
+            )
 
     def _in_doubt(self) -> bool:
         """Whether objects may have moved unseen, once the last page is read."""
@@ -501,13 +557,24 @@ class Walk(Generic[T]):
             self._beyond += 1
         return self._beyond > self._within + _BEYOND
 
+    def _note_rejected(self, item: Rejected) -> None:
+        """Log the first items that cannot be read by their places, without their content."""
+        self._rejected += 1
+        if self._rejected <= MAX_NAMED:
+            listing, problems = self._listing, "; ".join(str(problem) for problem in item.problems[:3])
+            log.warning(
+                "%s: %s: item %d cannot be read: %s", listing.name, listing.partner, item.index, problems
+            )
+
     def _note_age(self, item: T | Rejected) -> None:
-        if isinstance(item, Rejected) or self.began is None:
+        if isinstance(item, Rejected) or self.began is None or self._looked is None:
             return
         changed = getattr(item, "last_updated", None)
-        newer = isinstance(changed, datetime) and self.began <= changed < self.began + _FUTURE
-        self._fresh = self._fresh + 1 if newer else 0
-        self._newer += newer
+        if isinstance(changed, datetime) and changed < self._looked + _FUTURE:
+            self._fresh = self._fresh + 1 if changed >= self.began else 0
+            self._newer += changed >= self._looked
+        else:
+            self._fresh = 0
 
     # --- getting there ---
 
@@ -522,6 +589,8 @@ class Walk(Generic[T]):
             while (lost := self._lost(page)) and step.offset is not None and step.offset > self._floor:
                 step = self._own(max(self._floor, step.offset - lost))
                 page = await self._fetch(step)
+            # Only its Link knows where it is. Does that count, or go by an object? Nobody can tell.
+            self._missed |= lost > 0 and step.offset is None
         if page.total is None:
             self._overlapping = True
         if page.limit:
@@ -558,17 +627,27 @@ class Walk(Generic[T]):
             back *= 2
         return step, page
 
-    def _look_ahead(self, page: Arrived[T]) -> None:
+    def _look_ahead(self, here: Step, link: Link | None) -> None:
         """Ask for the next page already, where it is known before this one is read."""
-        self._drop_ahead()
-        if self._overlapping or page.next is None:
+        step: Step | None = None
+        if not self._overlapping and link is not None:
+            with suppress(OcpiError):  # said when the consumer has taken this page
+                step = self._linked(link)
+        if step is not None and self._ahead is not None and self._ahead[0] == step:
             return
-        try:
-            step = self._linked(page.next)
-        except OcpiError:
-            return  # said when the consumer has taken this page
-        if step.url != self._step.url and hash(step.url) not in self._links:
-            self._ahead = step, asyncio.ensure_future(self._fetch(step))
+        self._drop_ahead()
+        if step is not None and step.url != here.url and hash(step.url) not in self._links:
+            task = asyncio.create_task(self._fetch(step), context=self._context.copy())
+            self._ahead = step, task
+
+    async def _heed(self, here: Step, link: Link | None) -> None:
+        """Ask for the next page as soon as the `Link` of one is there that the consumer waits for.
+
+        To open its content takes longer than to send the next request, and longer than others should wait.
+        """
+        if here == self._awaited:
+            self._look_ahead(here, link)
+        await asyncio.sleep(0)
 
     async def _take(self, step: Step) -> Arrived[T]:
         ahead, self._ahead = self._ahead, None
@@ -592,7 +671,7 @@ class Walk(Generic[T]):
         if self._asked >= self._listing.max_pages:
             raise self._bad(f"answered more than {self._listing.max_pages} pages", self._opened)
         self._asked += 1
-        page = await self._listing.ask(step.url)
+        page = await self._listing.ask(step.url, partial(self._heed, step))
         self._waited += page.seconds
         if self._waited > self._listing.max_seconds:
             raise self._bad(f"took more than {self._listing.max_seconds:g} s for its pages", page)
@@ -619,12 +698,6 @@ def _forget(task: asyncio.Task[Any]) -> None:
     task.add_done_callback(lambda done: None if done.cancelled() else done.exception())
 
 
-def warn(listing: Listing[T], item: Rejected) -> None:
-    """Log an item that cannot be read by its place, without its content."""
-    problems = "; ".join(str(problem) for problem in item.problems[:3])
-    log.warning("%s: %s: item %d cannot be read: %s", listing.name, listing.partner, item.index, problems)
-
-
 async def crawl(listing: Listing[T], query: PageQuery) -> AsyncGenerator[T, None]:
     """Yield the objects of a listing; those that cannot be read are logged and left out."""
     walk = Walk(listing, query)
@@ -632,9 +705,7 @@ async def crawl(listing: Listing[T], query: PageQuery) -> AsyncGenerator[T, None
         async for page in pages:
             async with aclosing(walk.items(page)) as items:
                 async for item in items:
-                    if isinstance(item, Rejected):
-                        warn(listing, item)
-                    else:
+                    if not isinstance(item, Rejected):
                         yield item
 
 
@@ -644,22 +715,10 @@ async def crawl_pages(listing: Listing[T], query: PageQuery) -> AsyncGenerator[P
     begun = False
     async with aclosing(walk.pages()) as pages:
         async for page in pages:
-            found: list[T] = []
-            rejected: list[Rejected] = []
-            async for item in walk.items(page):
-                if isinstance(item, Rejected):
-                    rejected.append(item)
-                else:
-                    found.append(item)
-            if found or rejected or not begun:
+            read = await walk.read(page)
+            if read.items or read.rejected or not begun:
                 begun = True
-                yield Page(
-                    items=found,
-                    total=page.total,
-                    limit=page.limit,
-                    next=page.next,
-                    rejected=tuple(rejected),
-                )
+                yield read
 
 
 # --- pulls, which remember ---------------------------------------------------------------------------------
@@ -674,7 +733,7 @@ class Run:
         start: From when on it asks for changes.
         since: From when on the present span of it does.
         until: Up to when.
-        began: The partner's clock at its start.
+        began: Before it began, by the partner's clock and by ours.
         at: Our clock at its start.
         progress: How far it has come from `since`.
     """
@@ -717,65 +776,23 @@ class Ledger:
         store: Keeps it.
         connection: The connection's id.
         stream: What is pulled, by whom and from whom.
-        owner: The party of ours that pulls.
-        version: The OCPI version.
+        owner: The only party whose objects are asked for; None: everybody's behind the partner.
         turns: Which pull of each stream is the present one, in this process.
     """
-
-    KIND = "pull"
-    """The place within an unfinished pull is kept beside the objects, as one of this kind."""
 
     store: Store
     connection: str
     stream: str
-    owner: PartyId
-    version: str
+    owner: PartyId | None = None
     turns: MutableMapping[str, object]
 
-    @property
-    def _scope(self) -> Scope:
-        return Scope(self.connection, self.owner)
+    async def read(self) -> Watermark:
+        """Return how far the last pull came."""
+        return await self.store.watermark(self.connection, self.stream) or Watermark()
 
-    async def watermark(self) -> Watermark | None:
-        """Return where the last complete pull began."""
-        return await self.store.watermark(self.connection, self.stream)
-
-    async def run(self) -> Run | None:
-        """Return the pull that was not finished."""
-        kept = await self.store.object(self._scope, self.KIND, self.stream)
-        if kept is None:
-            return None
-        try:
-            return Run.from_text(kept.body)
-        except ValueError:
-            log.warning("%s: %s: where the last pull stopped cannot be read", self.connection, self.stream)
-            return None
-
-    async def note(self, run: Run) -> None:
+    async def keep(self, watermark: Watermark) -> None:
         """Keep how far a pull has come."""
-        await self.store.put_object(
-            StoredObject(
-                scope=self._scope,
-                kind=self.KIND,
-                id=self.stream,
-                version=self.version,
-                last_updated=None,
-                body=run.to_text(),
-                digest=b"",
-            )
-        )
-
-    async def forget(self) -> None:
-        """Forget the pull that was not finished."""
-        await self.store.remove_object(self._scope, self.KIND, self.stream)
-
-    async def finish(self, watermark: Watermark) -> None:
-        """Keep where a pull began that is complete.
-
-        In this order: a crash in between repeats the end of the pull, and loses nothing.
-        """
         await self.store.save_watermark(self.connection, self.stream, watermark)
-        await self.forget()
 
 
 class Pull(Generic[T]):
@@ -783,7 +800,8 @@ class Pull(Generic[T]):
 
     Iterate over it to its end: only when everything was taken does the next pull begin where this one began.
     What is left half-way, by a `break`, an exception or the end of the process, goes on at the page that was
-    not taken whole; some of its objects come again then. ``await aclose()`` leaves it at once.
+    not taken whole; some of its objects come again then. ``await aclose()`` leaves it at once. `pages` gives
+    whole pages instead.
 
     Of one stream, one pull is the present one: beginning another ends this one.
 
@@ -794,11 +812,12 @@ class Pull(Generic[T]):
         until: Up to which moment; None in a full pull.
         total: How many objects the partner has for it, as it said last; None where it does not say.
         taken: How many objects were handed out.
-        rejected: The first `MAX_NAMED` items that could not be read. They do not hold the pull up.
+        rejected: The first items that could not be read, up to `MAX_NAMED` of them and `MAX_KEPT` bytes. They
+            do not hold the pull up.
         rejected_count: How many there were.
         done: Whether everything was taken, so that the next pull begins where this one began.
         whole: Whether it has handed out everything that there is, so that what did not come is gone: it was
-            full, not resumed, and came to the end of the listing.
+            full, not resumed, came to the end of the listing, and nothing said that there is more.
     """
 
     def __init__(
@@ -817,7 +836,9 @@ class Pull(Generic[T]):
         self._ledger = ledger
         self._wanted = full, since, resume, overlap
         self._turn = object()
-        self._objects = self._pull()
+        self._begun = False
+        self._watermark = Watermark()
+        self._objects, self._pages = self._by_object(), self._by_page()
         self.full = full
         self.resumed = False
         self.since: datetime | None = since
@@ -828,20 +849,137 @@ class Pull(Generic[T]):
         self.rejected_count = 0
         self.done = self.whole = False
 
+    @property
+    def partner(self) -> str:
+        """The id of the connection that is pulled over."""
+        return self._ledger.connection
+
+    @property
+    def owner(self) -> PartyId | None:
+        """The only party whose objects are asked for; None: everybody's behind the partner."""
+        return self._ledger.owner
+
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> T:
         return await self._objects.__anext__()
 
+    def pages(self) -> AsyncGenerator[Page[T], None]:
+        """Iterate over whole pages, to take each in one transaction; one that brings nothing new is left out.
+
+        A page is taken when the next one is asked for. Iterate over either objects or pages.
+        """
+        return self._pages
+
     async def aclose(self) -> None:
         """Leave it; the next pull goes on where this one is."""
         await self._objects.aclose()
+        await self._pages.aclose()
 
-    async def _pull(self) -> AsyncGenerator[T, None]:
+    # --- handing out ---
+
+    async def _by_object(self) -> AsyncGenerator[T, None]:
+        async with aclosing(self._visits()) as visits:
+            async for walk, page in visits:
+                async with aclosing(walk.items(page)) as items:
+                    async for item in items:
+                        if isinstance(item, Rejected):
+                            self._reject(item)
+                        else:
+                            self.taken += 1
+                            yield item
+
+    async def _by_page(self) -> AsyncGenerator[Page[T], None]:
+        async with aclosing(self._visits()) as visits:
+            async for walk, page in visits:
+                read = await walk.read(page)
+                for item in read.rejected:
+                    self._reject(item)
+                self.taken += len(read.items)
+                if read.items or read.rejected:
+                    yield read
+
+    def _reject(self, item: Rejected) -> None:
+        self.rejected_count += 1
+        if len(self.rejected) < MAX_NAMED:
+            kept = sum(len(one.raw) for one in self.rejected)
+            if kept + len(item.raw) <= MAX_KEPT:
+                self.rejected.append(item)
+
+    # --- going on ---
+
+    async def _visits(self) -> AsyncGenerator[tuple[Walk[T], Arrived[T]], None]:
+        """Yield each page to be read, and note it as taken when the next one is asked for."""
+        if self._begun:
+            raise RuntimeError(
+                f"{self._listing.name}: expected its objects or its pages to be taken, not both"
+            )
+        self._begun = True
         self._ledger.turns[self._ledger.stream] = self._turn
-        run, mark = await self._begin()
-        settled = self.resumed
+        self._watermark = await self._ledger.read()
+        run = self._left_half_way()
+        self.resumed = run is not None
+        run, walk = await self._opened(run or self._beginning())
+        while True:
+            async with aclosing(walk.pages()) as pages:
+                async for page in pages:
+                    self.total = walk.total
+                    yield walk, page
+                    self._require_turn()
+                    step = walk.following(page)
+                    progress = None if step is None else walk.progress(step)
+                    if progress is not None:
+                        await self._note(evolve(run, progress=progress))
+            end = self._end(run)
+            if run.until is None or end is None or end >= run.until:
+                break
+            run = evolve(run, since=end, progress=Progress())
+            await self._note(run)
+            run, walk = await self._opened(run)
+        self._require_turn()
+        await self._ledger.keep(self._finished(run))
+        self.done = True
+        self.whole = run.full and not self.resumed and walk.is_whole
+
+    def _left_half_way(self) -> Run | None:
+        """Return the pull that was left half-way, where it is what is wanted now."""
+        full, since, resume, _ = self._wanted
+        text = self._watermark.unfinished
+        if text is None or not resume or since is not None:
+            return None
+        try:
+            run = Run.from_text(text)
+        except ValueError:
+            name = self._ledger.connection, self._ledger.stream
+            log.warning("%s: %s: where the last pull stopped cannot be read", *name)
+            return None
+        return run if run.full or not full else None
+
+    def _beginning(self, refused: Run | None = None) -> Run:
+        """Return a new pull: of what has changed, where there was one before.
+
+        Args:
+            refused: One that was left half-way, and with which the partner refuses to go on: its place may be
+                gone with what was there, but not what it was begun for.
+        """
+        full, since, _, overlap = self._wanted
+        if refused is not None:
+            full, since = refused.full, refused.start
+        elif since is None and self._watermark.since is not None and not full:
+            since = self._watermark.since - overlap
+        clock = self._listing.clock
+        at, until = clock.ours(), clock.theirs()
+        if since is not None:
+            return Run(full=False, start=since, since=since, until=max(until, since), at=at)
+        if self._listing.needs_dates:
+            raise ValueError(f"{self._listing.name}: expected since=, for it is listed by dates only")
+        return Run(full=True, at=at)
+
+    async def _opened(self, run: Run) -> tuple[Run, Walk[T]]:
+        """Ask for the first page of a span, with dates and at a place that the partner takes."""
+        # What the next pull would not do by itself.
+        named = self._wanted[0] or self._wanted[1] is not None
         while True:
             walk = self._walk(run)
             try:
@@ -849,78 +987,41 @@ class Pull(Generic[T]):
             except ClientError as refused:
                 if not self.resumed or refused.http_status == 401:
                     raise
-                # The place may be gone with what was there.
                 log.warning("%s: %s: begins anew", self._ledger.connection, self._ledger.stream)
-                await self._ledger.forget()
-                self.resumed = settled = False
-                run, mark = await self._begin()
+                self.resumed, named = False, True
+                await self._ledger.keep(evolve(self._watermark, unfinished=None))
+                run = self._beginning(run)
                 continue
-            run = evolve(run, began=run.began or walk.began)
-            if not settled:
-                settled = True
-                again = self._settled(run, walk, first)
-                if again is not None:
-                    run = again
-                    continue
-                if self._wanted[0] or self._wanted[1] is not None:
-                    await self._ledger.note(run)  # the next pull would not think of it by itself
-            async with aclosing(self._taken(run, walk)) as taken:
-                async for item in taken:
-                    yield item
-            if run.until is None or (end := self._end(run)) is None or end >= run.until:
-                break
-            run = evolve(run, since=end, progress=Progress())
-            await self._ledger.note(run)
-        self._require_turn()
-        await self._ledger.finish(self._mark(run, mark))
-        self.done = True
-        self.whole = run.full and not self.resumed and not walk.is_cut
-
-    def _mark(self, run: Run, mark: Watermark | None) -> Watermark:
-        """Return where the next delta begins after a complete run."""
-        began = run.began or run.at
-        if run.start is None or run.until is None:
-            return Watermark(since=began, full=run.at)
-        if mark is not None and run.start > mark.since:
-            return mark  # it left out what changed in between
-        return Watermark(since=min(began, run.until), full=mark.full if mark else None)
-
-    async def _begin(self) -> tuple[Run, Watermark | None]:
-        """Take up what was left half-way, or begin: with changes where there is a watermark."""
-        full, since, resume, overlap = self._wanted
-        mark = await self._ledger.watermark()
-        run = await self._ledger.run() if resume and since is None else None
-        if run is not None and (run.full or not full):
-            self.resumed = True
-            return run, mark
-        clock = self._listing.clock
-        at, until = clock.ours(), clock.theirs()
-        if since is None and mark is not None and not full:
-            since = mark.since - overlap
-        if since is not None:
-            return Run(full=False, start=since, since=since, until=max(until, since), at=at), mark
-        if self._listing.needs_dates:
-            raise ValueError(f"{self._listing.name}: expected since=, for it is listed by dates only")
-        return Run(full=True, at=at), mark
-
-    def _end(self, run: Run) -> datetime | None:
-        """Return where the present window of dates ends."""
-        if run.since is None or run.until is None or self._listing.longest is None:
-            return run.until
-        return min(run.until, run.since + self._listing.longest)
+            if run.began is not None:
+                return run, walk
+            run = evolve(run, began=walk.began)
+            moved = self._moved(run, walk, first)
+            if moved is not None:
+                run, walk = moved, self._walk(moved)
+                await walk.open()
+            if named:
+                await self._note(run)
+            return run, walk
 
     def _walk(self, run: Run) -> Walk[T]:
         self.full, self.since, self.until = run.full, run.since, run.until
-        query = PageQuery(date_from=run.since, date_to=self._end(run), limit=self._listing.limit)
+        end = self._end(run)
         return Walk(
             self._listing,
-            query,
-            closed=not run.full,
+            PageQuery(date_from=run.since, date_to=end, limit=self._listing.limit),
+            # A `Date` that is ahead of our clock may be ahead of the partner's other clocks, too.
+            closed=end is not None and end <= self._listing.clock.ours() + TOLERANCE,
             progress=run.progress,
             began=run.began,
         )
 
-    def _settled(self, run: Run, walk: Walk[T], first: Arrived[T]) -> Run | None:
+    def _end(self, run: Run) -> datetime | None:
+        """Return where the present span of dates ends."""
+        if run.since is None or run.until is None or self._listing.longest is None:
+            return run.until
+        return min(run.until, run.since + self._listing.longest)
+
+    def _moved(self, run: Run, walk: Walk[T], first: Arrived[T]) -> Run | None:
         """Return the run with another end, where it turns out to lie ahead of the partner's clock, or behind.
 
         Of a single page it may lie ahead a little: then nothing can move from one page to another.
@@ -932,29 +1033,26 @@ class Pull(Generic[T]):
         if not ahead and abs(run.until - theirs) <= TOLERANCE:
             return None
         _, since, _, overlap = self._wanted
-        begin = run.start if since is not None else min(run.start, theirs - overlap)
+        begin = run.start
+        if since is None and begin > theirs - overlap:
+            # Its clock was set back: what changed since then is dated from as long ago as that was.
+            begin = theirs - max(run.at - run.start, overlap)
         return evolve(run, start=begin, since=begin, until=max(theirs, begin))
 
-    async def _taken(self, run: Run, walk: Walk[T]) -> AsyncGenerator[T, None]:
-        """Yield the objects of one window, and note each page that was taken whole."""
-        async with aclosing(walk.pages()) as pages:
-            async for page in pages:
-                self.total = walk.total
-                async with aclosing(walk.items(page)) as items:
-                    async for item in items:
-                        if not isinstance(item, Rejected):
-                            self.taken += 1
-                            yield item
-                            continue
-                        warn(self._listing, item)
-                        self.rejected_count += 1
-                        if len(self.rejected) < MAX_NAMED:
-                            self.rejected.append(item)
-                self._require_turn()
-                step = walk.following(page)
-                progress = None if step is None else walk.progress(step)
-                if progress is not None:
-                    await self._ledger.note(evolve(run, progress=progress))
+    # --- remembering ---
+
+    async def _note(self, run: Run) -> None:
+        """Keep how far it has come."""
+        await self._ledger.keep(evolve(self._watermark, unfinished=run.to_text()))
+
+    def _finished(self, run: Run) -> Watermark:
+        """Return where the next delta begins after a complete run."""
+        mark, began = self._watermark, run.began or run.at
+        if run.start is None or run.until is None:
+            return Watermark(since=began, full=run.at)
+        # Does it leave out what changed before it, and no other pull has brought?
+        gap = not self._listing.needs_dates if mark.since is None else run.start > mark.since
+        return Watermark(since=mark.since if gap else min(began, run.until), full=mark.full)
 
     def _require_turn(self) -> None:
         if self._ledger.turns.get(self._ledger.stream) is not self._turn:

@@ -559,7 +559,7 @@ class Idempotence:
                 self._tell(message, Reason.REPEATED)
                 return decode(receipt.answer, cast("type[Model]", operation.answer))
             answer = await act()
-            await self._save(message, key, digest, encode(answer))
+            await self._save(message, key, digest, encode(answer), within=REPEATED_WITHIN)
             return answer
         finally:
             self._turns.leave((partner, key))
@@ -567,9 +567,16 @@ class Idempotence:
     def _is_recent(self, receipt: Receipt) -> bool:
         return self._now() - receipt.at <= REPEATED_WITHIN
 
-    async def _save(self, message: Message, key: str, digest: bytes, answer: bytes) -> None:
-        """Remember what was answered. Where that fails it is answered all the same: the work is done."""
-        receipt = Receipt(digest=digest, answer=answer, at=self._now())
+    async def _save(
+        self, message: Message, key: str, digest: bytes, answer: bytes, *, within: timedelta | None = None
+    ) -> None:
+        """Remember what was answered, for a while or for ever.
+
+        Where that fails it is answered all the same: the work is done.
+        """
+        at = self._now()
+        until = None if within is None else at + within
+        receipt = Receipt(digest=digest, answer=answer, at=at, until=until)
         try:
             await self._receipts.save_receipt(message.ctx.partner, key, receipt)
         except StoreError:

@@ -33,6 +33,8 @@ class HttpRequest:
         body: Empty where there is none.
         client_key: On its way in: the pin of the public key with which the client proved itself in TLS, see
             `ocpi_gireve.http.key_pin`; empty where it did not.
+        longest_answer: On its way out: the most bytes that its answer may have, unpacked; None: as many as
+            the transport takes.
     """
 
     method: str
@@ -40,6 +42,7 @@ class HttpRequest:
     headers: CIMultiDict[str] = field(factory=CIMultiDict[str], repr=False)
     body: bytes = field(default=b"", repr=False)
     client_key: str = field(default="", repr=False)
+    longest_answer: int | None = field(default=None, repr=False)
 
 
 @frozen(kw_only=True)
@@ -63,7 +66,7 @@ class Transport(Protocol):
 
         Raises:
             NotSent: no connection could be made.
-            NoAnswer: the request may have arrived, but no complete answer came.
+            NoAnswer: the request may have arrived, but no complete answer came, or one that is too long.
             UrlRefused: the URL's scheme, host or address is not allowed.
         """
         ...

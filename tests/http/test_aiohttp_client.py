@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from attrs import Factory, define
+from attrs import Factory, define, evolve
 from multidict import CIMultiDict
 
 from ocpi_gireve import __version__
@@ -335,6 +335,16 @@ async def test_cap_is_exact(opened: Opened, pack: bool) -> None:
             else:
                 with pytest.raises(NoAnswer, match="longer than 100000 bytes"):
                     await transport.send(request(partner.url), timeout=5.0)
+
+
+@pytest.mark.parametrize("longest", [1000, 100_000])
+async def test_cap_of_one_request(opened: Opened, longest: int) -> None:
+    """A request may take less than its transport does, and not more."""
+    transport = opened(AiohttpTransport(LOCAL, max_answer_bytes=2000))
+    async with peer(says(answer(bytes(2001)))) as partner:
+        asked = evolve(request(partner.url), longest_answer=longest)
+        with pytest.raises(NoAnswer, match=f"longer than {min(longest, 2000)} bytes"):
+            await transport.send(asked, timeout=5.0)
 
 
 async def test_unpacking_lets_others_run(opened: Opened) -> None:

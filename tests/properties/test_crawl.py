@@ -38,6 +38,9 @@ class Partner:
             # Whose clock nobody can see has to be right.
             skew=timedelta(seconds=random.choice((0, 0.4, -2, 2, 90, -90, 4000, -4000)) if says_time else 0),
         )
+        if self.shelf.skew >= timedelta(0):
+            # Of two clocks that are wrong, none is right.
+            self.shelf.fast = timedelta(seconds=random.choice((0, 0, 0, 60, 4000)))
         for _ in range(random.randrange(120)):
             self.shelf.time += timedelta(seconds=random.randrange(20))
             self.create()
@@ -94,19 +97,30 @@ class Ours:
         self.ledger = a_ledger(MemoryStore())
 
     async def take_all(self, interruptions: int) -> None:
-        """Pull to the end, leaving it half-way so often, as a process does that ends."""
+        """Pull to the end, by object or page, leaving it half-way so often, as a process does that ends."""
         for left in range(interruptions, -1, -1):
             stop = self.partner.random.randrange(1, 40) if left else None
             pull: Pull[Thing] = Pull(
                 self.partner.listing, self.ledger, full=False, since=None, resume=True, overlap=timedelta(0)
             )
-            async for one in pull:
-                held = self.held.get(one.id)
-                if held is None or held.last_updated <= one.last_updated:
-                    self.held[one.id] = one
-                if pull.taken == stop:
-                    break
+            if self.partner.random.random() < 0.3:
+                async for page in pull.pages():
+                    if stop is not None and pull.taken >= stop:
+                        break  # nothing of this page was written
+                    for one in page.items:
+                        self.hold(one)
+            else:
+                async for one in pull:
+                    self.hold(one)
+                    if pull.taken == stop:
+                        break
             await pull.aclose()
+
+    def hold(self, one: Thing) -> None:
+        """Keep a thing, unless a later state of it is there."""
+        held = self.held.get(one.id)
+        if held is None or held.last_updated <= one.last_updated:
+            self.held[one.id] = one
 
     def missing(self, before: datetime) -> list[Thing]:
         """What the partner has, unchanged since a moment, and we have not, or not in this state."""

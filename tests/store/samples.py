@@ -133,11 +133,13 @@ def stored(
     )
 
 
-def receipt(text: str = "accepted", *, at: datetime = MORNING) -> Receipt:
+def receipt(text: str = "accepted", *, at: datetime = MORNING, until: datetime | None = None) -> Receipt:
     """An answer that was given."""
-    return Receipt(digest=digest(text), answer=text.encode(), at=at)
+    return Receipt(digest=digest(text), answer=text.encode(), at=at, until=until)
 
 
-def watermark(*, since: datetime = MORNING, full: datetime | None = None) -> Watermark:
+def watermark(
+    *, since: datetime | None = MORNING, full: datetime | None = None, unfinished: bytes | None = None
+) -> Watermark:
     """How far pulls have come."""
-    return Watermark(since=since, full=full)
+    return Watermark(since=since, full=full, unfinished=unfinished)

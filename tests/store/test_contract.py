@@ -496,6 +496,22 @@ class TestObjects:
         assert await store.remove_object(first.scope, "location", "LOC1")
         assert [await store.object(obj.scope, obj.kind, obj.id) for obj in others] == others
 
+    async def test_named(self, store: Store) -> None:
+        """The objects of one id are found whoever owns them, the first one first; no other connection's."""
+        for obj in (
+            stored("b", owner=XYZ),
+            stored("a"),
+            stored("B", last_updated=None),
+            stored("b", kind="tariff"),
+            stored("b", connection="other"),
+        ):
+            await store.put_object(obj)
+        await store.put_object(stored("b", owner=XYZ, body=b"new"))
+        found = await store.objects_named("gireve", "location", "B")
+        assert found == [stored("b", owner=XYZ, body=b"new"), stored("B", last_updated=None)]
+        assert await store.objects_named("gireve", "location", "c") == []
+        assert await store.objects_named("GIREVE", "location", "b") == []
+
     async def test_without_a_connection(self, store: Store) -> None:
         """Objects do not depend on what becomes of their connection."""
         await store.save_connection(registered(), [])
@@ -626,7 +642,8 @@ class TestWatermarks:
     async def test_round_trip(self, store: Store) -> None:
         """A watermark comes back as it was saved, and the next one replaces it."""
         assert await store.watermark("gireve", "locations") is None
-        for mark in (watermark(), watermark(since=MORNING + SECOND, full=MORNING), watermark()):
+        half_way = watermark(since=None, unfinished=b"page 3")
+        for mark in (half_way, watermark(since=MORNING + SECOND, full=MORNING), half_way, watermark()):
             await store.save_watermark("gireve", "locations", mark)
             assert await store.watermark("gireve", "locations") == mark
 
@@ -654,7 +671,11 @@ class TestReceipts:
     async def test_round_trip(self, store: Store) -> None:
         """A receipt comes back as it was saved, and the next one for the message replaces it."""
         assert await store.receipt("gireve", "START 1") is None
-        for one in (receipt(), receipt("rejected", at=MORNING + SECOND), receipt("")):
+        for one in (
+            receipt(),
+            receipt("rejected", at=MORNING + SECOND, until=MORNING + 9 * SECOND),
+            receipt(""),
+        ):
             await store.save_receipt("gireve", "START 1", one)
             assert await store.receipt("gireve", "START 1") == one
 
@@ -666,20 +687,26 @@ class TestReceipts:
         assert await store.receipt("b", "key") == receipt("2")
         assert await store.receipt("a", "KEY") is None
 
-    async def test_forget(self, store: Store) -> None:
-        """What was answered before a moment is forgotten, of every connection, and counted."""
+    async def test_end(self, store: Store) -> None:
+        """A receipt that has ended is forgotten with the next answer to anybody; one without end never is."""
         for n in range(4):
-            await store.save_receipt(f"connection {n % 2}", f"{n}", receipt(at=MORNING + n * SECOND))
-        assert await store.forget_receipts((MORNING + 2 * SECOND).astimezone(PARIS)) == 2
+            until = (MORNING + n * SECOND).astimezone(PARIS) if n else None
+            await store.save_receipt(f"connection {n % 2}", f"{n}", receipt(until=until))
+        await store.save_receipt("another", "key", receipt(at=MORNING + 2 * SECOND))
         left = [await store.receipt(f"connection {n % 2}", f"{n}") for n in range(4)]
-        assert [one is None for one in left] == [True, True, False, False]
-        assert await store.forget_receipts(MORNING + 2 * SECOND) == 0
+        assert [one is None for one in left] == [False, True, False, False]
 
-    async def test_answered_again(self, store: Store) -> None:
-        """A message that was answered again is as old as its last answer."""
-        await store.save_receipt("gireve", "key", receipt())
-        await store.save_receipt("gireve", "key", receipt(at=MORNING + 2 * SECOND))
-        assert await store.forget_receipts(MORNING + SECOND) == 0
+    @pytest.mark.parametrize("end", [2 * SECOND, None], ids=["later", "never"])
+    async def test_answered_again(self, store: Store, end: timedelta | None) -> None:
+        """A message that was answered again ends with its last answer."""
+        await store.save_receipt("gireve", "key", receipt(until=MORNING + SECOND))
+        again = receipt(at=MORNING + SECOND, until=None if end is None else MORNING + end)
+        await store.save_receipt("gireve", "key", again)
+        await store.save_receipt("gireve", "other", receipt(at=MORNING + 2 * SECOND))
+        assert await store.receipt("gireve", "key") == again
+        await store.save_receipt("gireve", "key", receipt(until=MORNING + SECOND))
+        await store.save_receipt("gireve", "other", receipt(at=MORNING + 2 * SECOND))
+        assert await store.receipt("gireve", "key") is None
 
     async def test_impossible(self, store: Store) -> None:
         """A moment without a time zone is the caller's mistake, and nothing is changed."""
@@ -687,7 +714,7 @@ class TestReceipts:
         with pytest.raises(ValueError, match=ZONE):
             await store.save_receipt("gireve", "key", receipt("rejected", at=NAIVE))
         with pytest.raises(ValueError, match=ZONE):
-            await store.forget_receipts(NAIVE)
+            await store.save_receipt("gireve", "key", receipt("rejected", until=NAIVE))
         assert await store.receipt("gireve", "key") == receipt()
 
     async def test_repr(self) -> None:
@@ -782,6 +809,7 @@ async def any_call(store: Store, name: str) -> object:
         "lanes": store.lanes,
         "put_object": lambda: store.put_object(stored()),
         "object": lambda: store.object(Scope("gireve", ABC), "location", "LOC1"),
+        "objects_named": lambda: store.objects_named("gireve", "location", "LOC1"),
         "remove_object": lambda: store.remove_object(Scope("gireve", ABC), "location", "LOC1"),
         "objects": lambda: store.objects("gireve", "location"),
         "count_objects": lambda: store.count_objects("gireve", "location"),
@@ -789,7 +817,6 @@ async def any_call(store: Store, name: str) -> object:
         "save_watermark": lambda: store.save_watermark("gireve", "locations", watermark()),
         "receipt": lambda: store.receipt("gireve", "key"),
         "save_receipt": lambda: store.save_receipt("gireve", "key", receipt()),
-        "forget_receipts": lambda: store.forget_receipts(MORNING),
     }
     return await calls[name]()
 

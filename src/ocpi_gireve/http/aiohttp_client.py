@@ -161,7 +161,7 @@ class AiohttpTransport:
                     request.method, url, headers=headers, data=body, allow_redirects=False
                 )
                 try:
-                    return await self._read(response)
+                    return await _read(response, self._longest(request))
                 finally:
                     # Gives the connection back if the answer was read to its end, and ends it otherwise.
                     response.release()
@@ -219,39 +219,50 @@ class AiohttpTransport:
         attempt.dialled = True
         return socket(family, kind, protocol)
 
-    async def _read(self, response: ClientResponse) -> HttpResponse:
-        headers = CIMultiDict(response.headers)
-        packing = headers.get("Content-Encoding", "identity").strip().lower()
-        if packing not in ("identity", "", "gzip", "x-gzip"):
-            raise _Failed("it packed its answer in a way that was not asked for")
-        body = bytearray()
-        if packing in ("identity", ""):
-            async for chunk in response.content.iter_any():
-                body += chunk
-                self._require_room(len(body))
-        else:
-            await self._unpack(response, body, packing)
-            headers.popall("Content-Encoding", None)
-            headers.popall("Content-Length", None)
-        return HttpResponse(status=response.status, headers=headers, body=bytes(body))
+    def _longest(self, request: HttpRequest) -> int:
+        asked = request.longest_answer
+        return self._max_answer_bytes if asked is None else min(asked, self._max_answer_bytes)
 
-    async def _unpack(self, response: ClientResponse, body: bytearray, packing: str) -> None:
-        """Append the unpacked content of an answer."""
-        unpacker = Unpacker(packing, self._max_answer_bytes)
-        try:
-            async for chunk in response.content.iter_any():
-                for piece in unpacker.feed(chunk):
-                    body += piece
-                    await asyncio.sleep(0)
-            body += unpacker.end()
-        except TooLongError as wrong:
-            raise _Failed(f"its answer is {wrong}") from None
-        except CannotUnpackError as wrong:
-            raise _Failed(f"its answer cannot be unpacked: {wrong}") from None
 
-    def _require_room(self, size: int) -> None:
-        if size > self._max_answer_bytes:
-            raise _Failed(f"its answer is longer than {self._max_answer_bytes} bytes")
+async def _read(response: ClientResponse, longest: int) -> HttpResponse:
+    headers = CIMultiDict(response.headers)
+    packing = headers.get("Content-Encoding", "identity").strip().lower()
+    if packing not in ("identity", "", "gzip", "x-gzip"):
+        raise _Failed("it packed its answer in a way that was not asked for")
+    if packing in ("identity", ""):
+        body = await _as_it_is(response, longest)
+    else:
+        body = await _unpacked(response, longest, packing)
+        headers.popall("Content-Encoding", None)
+        headers.popall("Content-Length", None)
+    return HttpResponse(status=response.status, headers=headers, body=body)
+
+
+async def _as_it_is(response: ClientResponse, longest: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in response.content.iter_any():
+        parts.append(chunk)
+        size += len(chunk)
+        if size > longest:
+            raise _Failed(f"its answer is longer than {longest} bytes")
+    return b"".join(parts)
+
+
+async def _unpacked(response: ClientResponse, longest: int, packing: str) -> bytes:
+    unpacker = Unpacker(packing, longest)
+    parts: list[bytes] = []
+    try:
+        async for chunk in response.content.iter_any():
+            for piece in unpacker.feed(chunk):
+                parts.append(piece)
+                await asyncio.sleep(0)
+        parts.append(unpacker.end())
+    except TooLongError as wrong:
+        raise _Failed(f"its answer is {wrong}") from None
+    except CannotUnpackError as wrong:
+        raise _Failed(f"its answer cannot be unpacked: {wrong}") from None
+    return b"".join(parts)
 
 
 async def _send_once(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:

@@ -9,14 +9,14 @@ from typing import Any
 from attrs import frozen
 
 from ..types import PartyId, ci_key
-from ._rows import to_moment, to_text, unreadable
+from ._rows import to_moment, to_text, to_text_or_null, unreadable
 from .records import Receipt, Scope, StoredObject, Watermark
 
 _PUT = """
 INSERT INTO object (connection, kind, owner, key, country_code, party_id, id, version, last_updated,
                     digest, body)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (connection, kind, owner, key) DO UPDATE SET
+ON CONFLICT (connection, kind, key, owner) DO UPDATE SET
     country_code = excluded.country_code, party_id = excluded.party_id, id = excluded.id,
     version = excluded.version, last_updated = excluded.last_updated,
     digest = excluded.digest, body = excluded.body
@@ -26,20 +26,25 @@ _OBJECTS = """
 SELECT connection, kind, country_code, party_id, id, version, last_updated, digest, body FROM object
 """
 
-_NAMED = "WHERE connection = ? AND kind = ? AND owner = ? AND key = ?"
+_NAMED = "WHERE connection = ? AND kind = ? AND key = ? AND owner = ?"
 
-_REMOVE = "DELETE FROM object WHERE connection = ? AND kind = ? AND owner = ? AND key = ?"
+_OF_ANYBODY = "INDEXED BY object_by_id WHERE connection = ? AND kind = ? AND key = ? ORDER BY number"
+
+_REMOVE = "DELETE FROM object WHERE connection = ? AND kind = ? AND key = ? AND owner = ?"
 
 _SAVE_WATERMARK = """
-INSERT INTO watermark (connection, stream, since, whole) VALUES (?, ?, ?, ?)
-ON CONFLICT (connection, stream) DO UPDATE SET since = excluded.since, whole = excluded.whole
+INSERT INTO watermark (connection, stream, since, whole, unfinished) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (connection, stream) DO UPDATE SET
+    since = excluded.since, whole = excluded.whole, unfinished = excluded.unfinished
 """
 
 _SAVE_RECEIPT = """
-INSERT INTO receipt (connection, key, digest, answer, at) VALUES (?, ?, ?, ?, ?)
+INSERT INTO receipt (connection, key, digest, answer, at, until) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (connection, key) DO UPDATE SET
-    digest = excluded.digest, answer = excluded.answer, at = excluded.at
+    digest = excluded.digest, answer = excluded.answer, at = excluded.at, until = excluded.until
 """
+
+_FORGET_RECEIPTS = "DELETE FROM receipt WHERE until < ?"
 
 
 @frozen
@@ -98,7 +103,7 @@ def put_object(obj: StoredObject, db: sqlite3.Connection) -> None:
             owner.party_id,
             obj.id,
             obj.version,
-            None if obj.last_updated is None else to_text(obj.last_updated),
+            to_text_or_null(obj.last_updated),
             obj.digest,
             obj.body,
         ),
@@ -109,6 +114,11 @@ def find_object(scope: Scope, kind: str, id: str, db: sqlite3.Connection) -> Sto
     """Return the object of that name."""
     row = db.execute(_OBJECTS + _NAMED, _name(scope, kind, id)).fetchone()
     return None if row is None else _object(row)
+
+
+def find_named(connection: str, kind: str, id: str, db: sqlite3.Connection) -> list[StoredObject]:
+    """Return the objects of that id, whoever owns them."""
+    return [_object(row) for row in db.execute(_OBJECTS + _OF_ANYBODY, (connection, kind, ci_key(id)))]
 
 
 def remove_object(scope: Scope, kind: str, id: str, db: sqlite3.Connection) -> bool:
@@ -129,47 +139,46 @@ def count_objects(wanted: Wanted, db: sqlite3.Connection) -> int:
 
 def find_watermark(connection: str, stream: str, db: sqlite3.Connection) -> Watermark | None:
     """Return the watermark of a stream."""
-    statement = "SELECT since, whole FROM watermark WHERE connection = ? AND stream = ?"
+    statement = "SELECT since, whole, unfinished FROM watermark WHERE connection = ? AND stream = ?"
     row = db.execute(statement, (connection, stream)).fetchone()
     if row is None:
         return None
+    since, whole, unfinished = row
     try:
-        return Watermark(since=datetime.fromisoformat(row[0]), full=to_moment(row[1]))
+        return Watermark(since=to_moment(since), full=to_moment(whole), unfinished=unfinished)
     except (ValueError, TypeError):
         raise unreadable("a watermark") from None
 
 
 def save_watermark(connection: str, stream: str, watermark: Watermark, db: sqlite3.Connection) -> None:
     """Insert or replace the watermark of a stream."""
-    whole = None if watermark.full is None else to_text(watermark.full)
-    db.execute(_SAVE_WATERMARK, (connection, stream, to_text(watermark.since), whole))
+    since, whole = to_text_or_null(watermark.since), to_text_or_null(watermark.full)
+    db.execute(_SAVE_WATERMARK, (connection, stream, since, whole, watermark.unfinished))
 
 
 def find_receipt(connection: str, key: str, db: sqlite3.Connection) -> Receipt | None:
     """Return the receipt of a message."""
-    statement = "SELECT digest, answer, at FROM receipt WHERE connection = ? AND key = ?"
+    statement = "SELECT digest, answer, at, until FROM receipt WHERE connection = ? AND key = ?"
     row = db.execute(statement, (connection, key)).fetchone()
     if row is None:
         return None
-    digest, answer, at = row
+    digest, answer, at, until = row
     try:
-        return Receipt(digest=digest, answer=answer, at=datetime.fromisoformat(at))
+        return Receipt(digest=digest, answer=answer, at=datetime.fromisoformat(at), until=to_moment(until))
     except (ValueError, TypeError):
         raise unreadable("a receipt") from None
 
 
 def save_receipt(connection: str, key: str, receipt: Receipt, db: sqlite3.Connection) -> None:
-    """Insert or replace the receipt of a message."""
-    db.execute(_SAVE_RECEIPT, (connection, key, receipt.digest, receipt.answer, to_text(receipt.at)))
-
-
-def forget_receipts(before: datetime, db: sqlite3.Connection) -> int:
-    """Delete old receipts; return how many."""
-    return db.execute("DELETE FROM receipt WHERE at < ?", (to_text(before),)).rowcount
+    """Insert or replace the receipt of a message, and delete those that have ended."""
+    at = to_text(receipt.at)
+    until = to_text_or_null(receipt.until)
+    db.execute(_SAVE_RECEIPT, (connection, key, receipt.digest, receipt.answer, at, until))
+    db.execute(_FORGET_RECEIPTS, (at,))
 
 
 def _name(scope: Scope, kind: str, id: str) -> tuple[str, str, str, str]:
-    return scope.connection, kind, scope.owner.key, ci_key(id)
+    return scope.connection, kind, ci_key(id), scope.owner.key
 
 
 def _object(row: tuple[Any, ...]) -> StoredObject:

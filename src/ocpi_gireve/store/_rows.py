@@ -12,6 +12,11 @@ def to_text(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
+def to_text_or_null(moment: datetime | None) -> str | None:
+    """Write a moment, where there is one."""
+    return None if moment is None else to_text(moment)
+
+
 def to_moment(text: str | None) -> datetime | None:
     """Read a moment."""
     return None if text is None else datetime.fromisoformat(text)

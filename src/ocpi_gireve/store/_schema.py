@@ -113,7 +113,8 @@ _MIGRATIONS = (
             body BLOB NOT NULL
         )
         """,
-        "CREATE UNIQUE INDEX object_by_id ON object (connection, kind, owner, key)",
+        # The owner last: a card that a driver shows has an id, and not yet an owner.
+        "CREATE UNIQUE INDEX object_by_id ON object (connection, kind, key, owner)",
         # These end in number, which is the rowid, and hold all that a page is chosen by: the rows that it
         # skips are not read.
         "CREATE INDEX object_by_number ON object (connection, kind)",
@@ -123,8 +124,9 @@ _MIGRATIONS = (
         CREATE TABLE watermark (
             connection TEXT NOT NULL,
             stream TEXT NOT NULL,
-            since TEXT NOT NULL,
+            since TEXT,
             whole TEXT,
+            unfinished BLOB,
             PRIMARY KEY (connection, stream)
         )
         """,
@@ -135,12 +137,13 @@ _MIGRATIONS = (
             digest BLOB NOT NULL,
             answer BLOB NOT NULL,
             at TEXT NOT NULL,
+            until TEXT,
             PRIMARY KEY (connection, key)
         )
         """,
-        "CREATE INDEX receipt_by_age ON receipt (at)",
+        "CREATE INDEX receipt_by_end ON receipt (until) WHERE until IS NOT NULL",
     ),
 )
 
-# Version 1 was of no release: its files are refused, not migrated.
-SCHEMA = Schema(application_id=int.from_bytes(b"OCPI", "big"), first=2, migrations=_MIGRATIONS)
+# Versions 1 and 2 were of no release: their files are refused, not migrated.
+SCHEMA = Schema(application_id=int.from_bytes(b"OCPI", "big"), first=3, migrations=_MIGRATIONS)

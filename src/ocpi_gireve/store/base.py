@@ -129,6 +129,10 @@ class Store(Protocol):
         """Return an object."""
         ...
 
+    async def objects_named(self, connection: str, kind: str, id: str) -> list[StoredObject]:
+        """Return the objects of one id, whoever owns them, in the order in which they first came."""
+        ...
+
     async def remove_object(self, scope: Scope, kind: str, id: str) -> bool:
         """Forget an object, body and all; false where there is none."""
         ...
@@ -197,15 +201,10 @@ class Store(Protocol):
     async def save_receipt(self, connection: str, key: str, receipt: Receipt) -> None:
         """Keep what was answered to a message of the partner, in the place of an earlier answer to it.
 
-        Raises:
-            ValueError: its moment has no time zone.
-        """
-        ...
-
-    async def forget_receipts(self, before: datetime) -> int:
-        """Forget the answers given before this moment, of all connections; return how many.
+        Receipts whose `until` lies before this one's `at` are forgotten, of all connections: nobody has to
+        clean up.
 
         Raises:
-            ValueError: the moment has no time zone.
+            ValueError: a moment without a time zone.
         """
         ...

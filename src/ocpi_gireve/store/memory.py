@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from heapq import heappop, heappush
 from itertools import islice
 
 from attrs import evolve, fields
@@ -46,6 +47,7 @@ class MemoryStore:
         self._objects: dict[tuple[str, str], dict[tuple[str, str], StoredObject]] = {}
         self._watermarks: dict[tuple[str, str], Watermark] = {}
         self._receipts: dict[tuple[str, str], Receipt] = {}
+        self._ending: list[tuple[datetime, tuple[str, str]]] = []  # a heap: the receipt that ends first
 
     async def open(self) -> None:
         """See `Store.open`."""
@@ -176,6 +178,13 @@ class MemoryStore:
         self._require_open()
         return self._objects.get((scope.connection, kind), {}).get(_key(scope, id))
 
+    async def objects_named(self, connection: str, kind: str, id: str) -> list[StoredObject]:
+        """See `Store.objects_named`."""
+        self._require_open()
+        named = ci_key(id)
+        kept = self._objects.get((connection, kind), {})
+        return [obj for (_, key), obj in kept.items() if key == named]
+
     async def remove_object(self, scope: Scope, kind: str, id: str) -> bool:
         """See `Store.remove_object`."""
         self._require_open()
@@ -233,17 +242,16 @@ class MemoryStore:
     async def save_receipt(self, connection: str, key: str, receipt: Receipt) -> None:
         """See `Store.save_receipt`."""
         self._require_open()
-        check_moments(receipt.at)
+        check_moments(receipt.at, receipt.until)
         self._receipts[connection, key] = receipt
-
-    async def forget_receipts(self, before: datetime) -> int:
-        """See `Store.forget_receipts`."""
-        self._require_open()
-        check_moments(before)
-        kept = {place: receipt for place, receipt in self._receipts.items() if receipt.at >= before}
-        forgotten = len(self._receipts) - len(kept)
-        self._receipts = kept
-        return forgotten
+        if receipt.until is not None:
+            heappush(self._ending, (receipt.until, (connection, key)))
+        while self._ending and self._ending[0][0] < receipt.at:
+            until, place = heappop(self._ending)
+            found = self._receipts.get(place)
+            # Answered again meanwhile, it ends later, or never.
+            if found is not None and found.until == until:
+                del self._receipts[place]
 
     def _found(
         self,

@@ -203,12 +203,15 @@ class Watermark:
     """How far pulls of one listing have come.
 
     Attributes:
-        since: From when on the next pull has to ask for changes (``date_from``); the partner's clock.
+        since: From when on the next pull has to ask for changes (``date_from``); by the partner's clock or
+            ours, whichever is behind. None: no pull was complete yet, so it asks for everything.
         full: When the last pull of everything began, which alone tells what has disappeared; our clock.
+        unfinished: What it takes to go on with a pull that was left half-way; None where there is none.
     """
 
-    since: datetime
+    since: datetime | None = None
     full: datetime | None = None
+    unfinished: bytes | None = field(default=None, repr=False)
 
 
 @frozen(kw_only=True)
@@ -219,8 +222,10 @@ class Receipt:
         digest: The caller's digest of the message.
         answer: The answer, as the caller encodes it.
         at: When it was answered.
+        until: After this moment the message counts as a new one, and the receipt is forgotten; None: never.
     """
 
     digest: bytes = field(repr=False)
     answer: bytes = field(repr=False)
     at: datetime
+    until: datetime | None = None

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from ..errors import StoreError
 from ..types import PartnerEndpoint, PartnerRole, PartyId, Role, Secret, utc_now
 from . import _kept
-from ._rows import to_text, unreadable
+from ._rows import to_moment, to_text, to_text_or_null, unreadable
 from ._rules import check_moments, check_page, check_tokens, not_open, other_loop, token_taken
 from ._schema import SCHEMA
 from ._writer import Writer
@@ -263,6 +263,10 @@ class SqliteStore:
         """See `Store.object`."""
         return await self._do(partial(_kept.find_object, scope, kind, id))
 
+    async def objects_named(self, connection: str, kind: str, id: str) -> list[StoredObject]:
+        """See `Store.objects_named`."""
+        return await self._do(partial(_kept.find_named, connection, kind, id))
+
     async def remove_object(self, scope: Scope, kind: str, id: str) -> bool:
         """See `Store.remove_object`."""
         return await self._do(partial(_kept.remove_object, scope, kind, id))
@@ -313,13 +317,8 @@ class SqliteStore:
 
     async def save_receipt(self, connection: str, key: str, receipt: Receipt) -> None:
         """See `Store.save_receipt`."""
-        check_moments(receipt.at)
+        check_moments(receipt.at, receipt.until)
         await self._do(partial(_kept.save_receipt, connection, key, receipt))
-
-    async def forget_receipts(self, before: datetime) -> int:
-        """See `Store.forget_receipts`."""
-        check_moments(before)
-        return await self._do(partial(_kept.forget_receipts, before))
 
     async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         if self._writer is None:
@@ -368,7 +367,7 @@ def _save_connection(
                 token.connection,
                 token.kind.value,
                 token.used,
-                None if token.expires is None else to_text(token.expires),
+                to_text_or_null(token.expires),
             )
             for token in tokens
         ],
@@ -473,7 +472,7 @@ def _tokens(rest: str, value: str | bytes, db: sqlite3.Connection) -> list[Inbou
                 connection=connection,
                 kind=TokenKind(kind),
                 used=bool(used),
-                expires=None if expires is None else datetime.fromisoformat(expires),
+                expires=to_moment(expires),
             )
             for digest, connection, kind, used, expires in db.execute(f"{_TOKENS} {rest}", (value,))
         ]
@@ -549,7 +548,7 @@ def _lanes(db: sqlite3.Connection) -> list[LaneDepth]:
                 lane=lane,
                 queued=queued,
                 parked=parked,
-                oldest=None if oldest is None else datetime.fromisoformat(oldest),
+                oldest=to_moment(oldest),
             )
             for connection, lane, queued, parked, oldest in db.execute(_LANES)
         ]
