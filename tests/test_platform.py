@@ -191,6 +191,49 @@ async def test_start_and_close_twice() -> None:
         await cpo.invite(BILATERAL, origins=PIN_FIRST)
 
 
+async def test_started_again_with_a_store_that_forgot() -> None:
+    """Who is not in the store any more when a platform starts again is unknown to it."""
+    cpo = platform()
+    async with cpo:
+        await cpo.invite(BILATERAL, origins=PIN_FIRST)
+        assert len(cpo.connections()) == 1
+    assert isinstance(cpo.store, MemoryStore)
+    cpo.store._connections.clear()
+    async with cpo:
+        assert cpo.connections() == []
+
+
+async def test_cancelled_while_closing() -> None:
+    """Whoever is cancelled while closing leaves nothing open."""
+
+    class Closing(MemoryStore):
+        closed = False
+
+        async def close(self) -> None:
+            self.closed = True
+
+    store = Closing()
+    cpo = platform(store=store)
+    await cpo.start()
+    stubborn, finish = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stubborn.set()
+            await finish.wait()
+
+    cpo.spawn(work())
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(cpo.close())
+    await stubborn.wait()
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert store.closed
+
+
 async def test_profile_that_was_not_passed() -> None:
     """A connection whose profile is not known keeps the platform from starting, and nothing is left open."""
 

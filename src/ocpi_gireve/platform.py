@@ -185,6 +185,7 @@ class Platform:
             if self._running:
                 return
             await self.store.open()
+            self._directory.clear()
             try:
                 for record in await self.store.connections():
                     self._directory.load(self._wiring(record), await self.store.tokens(record.id))
@@ -195,17 +196,24 @@ class Platform:
             self._running = True
 
     async def close(self) -> None:
-        """Stop: background work first, then the outbox, the partners' connections and the store."""
+        """Stop: background work first, then the outbox, the partners' connections and the store.
+
+        Whoever is cancelled while closing leaves nothing open.
+        """
         async with self._changing:
             if not self._running:
                 return
             self._running = False
-            await self._server.close()
-            tasks = list(self._tasks)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await self._end()
+            async with AsyncExitStack() as stack:
+                stack.push_async_callback(self._end)
+                stack.push_async_callback(self._end_work)
+                stack.push_async_callback(self._server.close)
+
+    async def _end_work(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _end(self) -> None:
         # In this order, and whatever fails: the store last, for all the others write to it.

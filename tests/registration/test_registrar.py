@@ -637,6 +637,42 @@ async def test_both_begin_at_once() -> None:
         assert await works(cpo, emsp)
 
 
+async def test_both_leave_at_once() -> None:
+    """Two platforms that unregister at the same time do not wait for each other either."""
+    async with a_pair(emsp=[EmspLocations()], cpo=[CpoLocations([])]) as pair:
+        async with asyncio.timeout(5):
+            await asyncio.gather(pair.cpo.unregister("emsp"), pair.emsp.unregister("cpo"))
+        for platform, other in ((pair.cpo, "emsp"), (pair.emsp, "cpo")):
+            assert state(platform, other) is ConnectionState.UNREGISTERED
+            assert kinds(platform, other) in ([], ["A"])
+
+
+async def test_partner_leaves_while_we_tell_it_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unregistration that the partner does not answer has succeeded if the partner leaves meanwhile."""
+    async with a_pair(emsp=[EmspLocations()], cpo=[CpoLocations([])]) as pair:
+        left = asyncio.Event()
+        carry = pair.network.carry
+
+        async def lose(request: HttpRequest, timeout: float) -> HttpResponse:
+            if request.url.startswith("https://emsp."):
+                left.set()
+                await asyncio.shield(leaving)
+                raise NoAnswer("cut off")
+            return await carry(request, timeout)
+
+        monkeypatch.setattr(pair.network, "carry", lose)
+        telling = asyncio.create_task(pair.cpo.unregister("emsp"))
+
+        async def leave() -> None:
+            await left.wait()
+            await pair.emsp.unregister("cpo")
+
+        leaving = asyncio.create_task(leave())
+        async with asyncio.timeout(5):
+            await asyncio.gather(telling, leaving)
+        assert state(pair.cpo, "emsp") is ConnectionState.UNREGISTERED
+
+
 # --- restarts and races --------------------------------------------------------------------------------
 
 
@@ -736,8 +772,8 @@ async def test_store_that_fails() -> None:
             assert (await present(emsp, "POST", token, credentials()))[1] == 1000
 
 
-async def test_cancelled_while_the_store_writes() -> None:
-    """A handshake whose request ends while the store writes is whole in memory too, as it is in the store."""
+async def test_cancelled_while_the_store_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handshake whose request ends while the store writes is whole, in memory and for uploads, too."""
     store = FailingStore()
     async with invited() as (network, _, _):
         emsp = a_platform(network, "emsp.example.com", Role.EMSP, "EMP", [EmspLocations()], store=store)
@@ -749,9 +785,12 @@ async def test_cancelled_while_the_store_writes() -> None:
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
+            resumed: asyncio.Queue[str] = asyncio.Queue()
+            monkeypatch.setattr(emsp.outbox, "resume", resumed.put_nowait)
             store.gate.set()
             await emsp._directory.finish()
             assert state(emsp, "cpo") is ConnectionState.REGISTERED
+            assert await asyncio.wait_for(resumed.get(), 5) == "cpo"
             kept = await store.connection("cpo")
             assert kept == emsp.connection("cpo").record
             assert [one.kind for one in await store.tokens("cpo")] == [TokenKind.A, TokenKind.CURRENT]
@@ -1176,6 +1215,18 @@ async def test_unregister_with_the_token_before() -> None:
         assert state(pair.emsp, "cpo") is ConnectionState.UNREGISTERED
 
 
+async def test_update_with_the_token_before() -> None:
+    """A partner that knows only our token from before takes new credentials with that one."""
+    async with a_pair(emsp=[EmspLocations()], cpo=[CpoLocations([])]) as pair:
+        await pair.emsp.update("cpo")
+        cpo = pair.cpo._directory.get("emsp")
+        assert cpo is not None
+        assert cpo.record.previous_token is not None
+        cpo.record = evolve(cpo.record, outbound_token=Secret("never-heard-of"))
+        await pair.cpo.update("emsp")
+        assert await works(pair.cpo, pair.emsp)
+
+
 async def test_both_begin_one_connection() -> None:
     """Two who begin the same new connection at once make one of it; the second is told that it is there."""
     async with two() as (_, cpo, emsp):
@@ -1188,6 +1239,32 @@ async def test_both_begin_one_connection() -> None:
         assert isinstance(first, Connection)
         assert isinstance(second, RegistrationFailed)
         assert len(cpo.connections()) == 1
+        assert await works(cpo, emsp)
+
+
+@pytest.mark.parametrize("ours", [True, False])
+async def test_origins_change_in_the_middle(monkeypatch: pytest.MonkeyPatch, *, ours: bool) -> None:
+    """A handshake during which the operator names other origins fails; the next one knows them."""
+    async with two() as (network, cpo, emsp):
+        token = await emsp.invite(BILATERAL, origins=CPO_ORIGIN, id="cpo")
+        sender, receiver, other = (cpo, "emsp", EMSP_ORIGIN) if ours else (emsp, "cpo", CPO_ORIGIN)
+        carry = network.carry
+
+        async def change(request: HttpRequest, timeout: float) -> HttpResponse:
+            if request.method == "GET" and request.url.startswith(CPO_ORIGIN):
+                monkeypatch.setattr(network, "carry", carry)
+                await sender.invite(
+                    BILATERAL, origins="https://elsewhere.example.com", id=receiver, token_a="a" * 30
+                )
+            return await carry(request, timeout)
+
+        monkeypatch.setattr(network, "carry", change)
+        with pytest.raises(RegistrationFailed, match="were changed meanwhile"):
+            await cpo.register(BILATERAL, emsp.versions_url, token, id="emsp")
+        assert state(sender, receiver) is ConnectionState.NEW
+        if not ours:
+            token = await emsp.invite(BILATERAL, origins=other, id="cpo")
+        await cpo.register(BILATERAL, emsp.versions_url, token, id="emsp")
         assert await works(cpo, emsp)
 
 

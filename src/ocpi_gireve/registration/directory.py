@@ -61,6 +61,14 @@ class Directory:
         """Return the inbound tokens of a connection."""
         return self._tokens.get(connection, ())
 
+    def clear(self) -> None:
+        """Forget everybody, before another time of service."""
+        self.revision += 1
+        for known in (self._wirings, self._tokens, self._digests):
+            known.clear()
+        for seen in (self._views, self._principals, self._direct):
+            seen.clear()
+
     def load(self, wiring: Wiring, tokens: Sequence[InboundToken]) -> None:
         """Take over what the store holds."""
         record = wiring.record

@@ -7,14 +7,15 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime
+from itertools import product
 from typing import Any, cast
 
 from attrs import evolve
 from multidict import CIMultiDict
 
 from .._model import Model
-from .._wire import decode_result, encode_body
-from ..connection import Connection, Wiring, send, url_policy
+from .._wire import encode_body
+from ..connection import Connection, Wiring, result_of, send, url_policy
 from ..dialect import Dialect, Presented
 from ..errors import (
     ClientError,
@@ -277,7 +278,7 @@ class Registrar:
                 raise RegistrationFailed(
                     "register", f"{wiring.record.id} is registered already; update() changes its credentials."
                 )
-            await self._present(wiring, versions_url, token_a, "POST", None, force=force)
+            await self._present(wiring, versions_url, [token_a], "POST", None, force=force)
         return Connection(wiring)
 
     async def update(self, wiring: Wiring, version: str | None = None, *, force: bool = False) -> None:
@@ -289,27 +290,32 @@ class Registrar:
         """
         async with self._lock(wiring.record.id):
             record = wiring.record
-            token, url = record.outbound_token, record.versions_url
-            if record.state is not ConnectionState.REGISTERED or token is None or url is None:
+            tokens, url = _outbound(record), record.versions_url
+            if record.state is not ConnectionState.REGISTERED or not tokens or url is None:
                 raise RegistrationFailed("PUT credentials", f"{record.id} is not registered.")
-            await self._present(wiring, url, token, "PUT", version or record.version, force=force)
+            await self._present(wiring, url, tokens, "PUT", version or record.version, force=force)
 
     async def _present(
         self,
         wiring: Wiring,
         versions_url: str,
-        token: Secret,
+        tokens: Sequence[Secret],
         method: str,
         version: str | None,
         *,
         force: bool,
     ) -> None:
-        """Take the steps of the handshake, and keep what came of them."""
+        """Take the steps of the handshake, and keep what came of them.
+
+        Of the tokens, the first that the partner knows is presented.
+        """
         self._presenting.add(wiring.record.id)
+        origins = wiring.record.origins
         step = "GET versions"
         try:
             policy = wiring.policy
-            offered = await self._offered_to(wiring, str(policy.check(versions_url, "versions URL")), token)
+            url = str(policy.check(versions_url, "versions URL"))
+            offered, token = await self._offered_to(wiring, url, tokens)
             dialect = _chosen(wiring, offered, version)
             if not force:
                 _require_taken(wiring.profile, dialect, method)
@@ -336,6 +342,8 @@ class Registrar:
             self._presenting.discard(wiring.record.id)
 
         def registered(record: ConnectionRecord, tokens: Tokens) -> Next:
+            if not set(origins) <= set(record.origins):
+                raise RegistrationFailed(step, "its origins were changed meanwhile.", "Register again.")
             current = new_token(ours, record.id, TokenKind.CURRENT)
             changes = evolve(
                 _agreed(wiring, dialect, presented, record), versions_url=versions_url, endpoints=endpoints
@@ -345,20 +353,25 @@ class Registrar:
         await self._conclude(wiring, registered)
         log.info("%s: registered in OCPI %s", wiring.record.id, dialect.version)
 
-    async def _offered_to(self, wiring: Wiring, url: str, token: Secret) -> dict[str, str]:
-        """Read the partner's versions, in the token encoding that it takes: its version may not be known."""
+    async def _offered_to(
+        self, wiring: Wiring, url: str, tokens: Sequence[Secret]
+    ) -> tuple[dict[str, str], Secret]:
+        """Read the partner's versions, and say with which token.
+
+        It is written in the encoding that the partner takes: its version may not be known.
+        """
         refused: Unauthorized | None = None
-        tried: set[TokenEncoding] = set()
+        dialects: dict[TokenEncoding, Dialect] = {}
         for dialect in sorted(wiring.spoken, key=lambda one: one.version != wiring.record.version):
-            encoding = wiring.token_encoding(dialect)
-            if encoding in tried:
-                continue
-            tried.add(encoding)
+            dialects.setdefault(wiring.token_encoding(dialect), dialect)
+        for token, (encoding, dialect) in product(tokens, dialects.items()):
             listed, _ = _versions_operations(dialect)
             try:
-                return _offered(dialect, await self._ask(wiring, listed, url, token=token, encoding=encoding))
+                versions = await self._ask(wiring, listed, url, token=token, encoding=encoding)
             except Unauthorized as error:
                 refused = error
+            else:
+                return _offered(dialect, versions), token
         raise refused or UnsupportedVersion("no version is spoken on this connection")
 
     async def _send_ours(
@@ -406,7 +419,7 @@ class Registrar:
         """
         async with self._lock(wiring.record.id):
             record = wiring.record
-            if record.state is not ConnectionState.REGISTERED or record.outbound_token is None:
+            if record.state is not ConnectionState.REGISTERED or not _outbound(record):
                 raise RegistrationFailed("DELETE credentials", f"{record.id} is not registered.")
             dialect = wiring.dialect
             if not force:
@@ -426,9 +439,7 @@ class Registrar:
         record = wiring.record
         delete = _operation(dialect.credentials, "DELETE")
         url, encoding = wiring.endpoint(delete), wiring.token_encoding(dialect)
-        for token in (record.outbound_token, record.previous_token):
-            if token is None:
-                continue
+        for token in _outbound(record):
             try:
                 await self._ask(wiring, delete, url, token=token, encoding=encoding)
             except MethodNotAllowed:
@@ -475,9 +486,14 @@ class Registrar:
             encoding=encoding,
             headers=CIMultiDict[str](),
             correlation_id=None,
-            read=lambda response, exchange: decode_result(operation, response, exchange),
+            read=result_of(operation),
             timeout=timeout,
         )
+
+
+def _outbound(record: ConnectionRecord) -> list[Secret]:
+    """Return the tokens that a partner may know us by, the present one first."""
+    return [token for token in (record.outbound_token, record.previous_token) if token is not None]
 
 
 # --- what the partner is, in our words -----------------------------------------------------------------
