@@ -35,11 +35,10 @@ from ocpi_gireve.receivers import v211 as receivers_211
 from ocpi_gireve.registration import PIN_FIRST
 from ocpi_gireve.store import MemoryStore, SqliteStore, Store
 from ocpi_gireve.store.records import ConnectionState
-from ocpi_gireve.types import PartyId, ci_equal, ci_key, utc_now
+from ocpi_gireve.types import PartyId, ci_key, utc_now
 
 US = ("FR", "CPO")
 PARTNER = gireve.SIMULATOR  # on this machine, without TLS; the hub itself is gireve.PREPRODUCTION
-HUBS = (PartyId("FR", "107"), PartyId("FR", "007"))  # IOP in preproduction and production
 
 DELAY = 0.05  # seconds that a charger takes to obey
 POWER = Decimal(22)  # kW
@@ -94,14 +93,14 @@ class Cpo:
             handlers=[
                 OwnLocations(self.locations),
                 OwnTariffs(self.tariffs.values()),
-                OwnSessions(self.sessions.values(), hubs=HUBS),
-                OwnCdrs(self.cdrs.values(), hubs=HUBS),
+                OwnSessions(self.sessions.values()),
+                OwnCdrs(self.cdrs.values()),
                 self.in_221,
                 self.tokens,
                 receivers_211.OwnLocations(self.locations_211),
                 receivers_211.OwnTariffs({us: self.tariffs_211.values()}),
-                Sessions211({us: self.sessions_211.values()}),
-                Cdrs211({us: self.cdrs_211.values()}),
+                receivers_211.OwnSessions({us: self.sessions_211.values()}),
+                receivers_211.OwnCdrs({us: self.cdrs_211.values()}),
                 self.in_211,
                 self.tokens_211,
             ],
@@ -128,10 +127,10 @@ class Cpo:
                 at = self.locations.get(v221.LocationRef(*US, one.cdr_location.id))
                 self.cdrs[id], self.cdrs_211[id] = one, convert.cdr_to_211(one, location=at).value
 
-    def hubs(self, ctx: Context | None = None, partner: str | None = None) -> list[Connection]:
-        """Return the hub's connections, or one of them; what goes over it is a consequence of `ctx`."""
+    def hubs(self, cause: str | None = None, partner: str | None = None) -> list[Connection]:
+        """Return the hub's connections, or one of them; what goes over them has one X-Correlation-ID."""
         known = [one for one in self.platform.connections() if one.record.version]
-        return [one.routed(following=ctx) for one in known if partner in (None, one.id)]
+        return [one.routed(correlation_id=cause) for one in known if partner in (None, one.id)]
 
     def words(self, hub: Connection) -> In221 | In211:
         """Return what speaks the version of a connection."""
@@ -176,7 +175,7 @@ class Cpo:
         session = a_session(convert.cdr_token(command.token), plug, v221.AuthMethod.COMMAND, utc_now())
         change = self.set_status(plug, v221.Status.CHARGING)
         # Not yet: the hub hears of the result first.
-        then = partial(self.begin, session, change, ctx.partner, ctx)
+        then = partial(self.begin, ctx.correlation_id, session, change, ctx.partner)
         return Outcome(v221.CommandResultType.ACCEPTED, then)
 
     async def stop(self, ctx: Context, session_id: str) -> Outcome[v221.CommandResultType]:
@@ -185,24 +184,24 @@ class Cpo:
         if charge is None:
             return Outcome(v221.CommandResultType.REJECTED)
         await asyncio.sleep(DELAY)  # your charger stops here, and tells how much it gave
-        return Outcome(v221.CommandResultType.ACCEPTED, then=partial(self.end, charge, ctx))
+        return Outcome(v221.CommandResultType.ACCEPTED, then=partial(self.end, ctx.correlation_id, charge))
 
-    async def card(self, uid: str, location_id: str, evse_uid: str) -> None:
+    async def card(self, cause: str, uid: str, location_id: str, evse_uid: str) -> None:
         """Ask the hub whether the driver of a card may charge, and begin where the answer is yes."""
         plug = self.plug(location_id, evse_uid, None)
         if not self.is_free(plug):
             raise ValueError("the EVSE is not available")
-        hub = self.hubs()[0]
+        hub = self.hubs(cause)[0]
         answer = await self.authorizations.authorize(hub, uid, "RFID", plug.location_id, plug.evse_uid)
         print(f"card: {answer.decision}", flush=True)
         if answer.allowed:
             driver = await self.words(hub).driver(hub, answer)
+            if not self.is_free(plug):
+                raise ValueError("the EVSE was taken meanwhile")
             session = a_session(driver, plug, v221.AuthMethod.AUTH_REQUEST, utc_now())
-            await self.begin(session, self.set_status(plug, v221.Status.CHARGING), hub.id)
+            await self.begin(cause, session, self.set_status(plug, v221.Status.CHARGING), hub.id)
 
-    async def begin(
-        self, session: v221.Session, change: EvseChange, partner: str, ctx: Context | None = None
-    ) -> None:
+    async def begin(self, cause: str, session: v221.Session, change: EvseChange, partner: str) -> None:
         """Send the EVSE's status, and the session with the reference of its authorization."""
         uid = session.cdr_token.uid
         authorization = self.authorizations.use(uid, session.location_id, session.evse_uid)
@@ -211,10 +210,10 @@ class Cpo:
         self.charges[ci_key(session.id)] = Charge(session, partner)
         self.keep(session)
         print(f"session {session.id}: {session.status}", flush=True)
-        await self.send(change, self.hubs(ctx))
-        await self.send(session, self.hubs(ctx, partner))
+        await self.send(change, self.hubs(cause))
+        await self.send(session, self.hubs(cause, partner))
 
-    async def end(self, charge: Charge, ctx: Context | None = None) -> None:
+    async def end(self, cause: str, charge: Charge) -> None:
         """Send the session, its CDR and the EVSE's status."""
         at = self.plug(charge.session.location_id, charge.session.evse_uid, charge.session.connector_id)
         tariff = self.tariffs[self.locations.connector(at).tariff_ids[0]]
@@ -222,22 +221,23 @@ class Cpo:
         print(f"session {session.id}: {session.status}", flush=True)
         for one in (session, cdr):
             self.keep(one)
-            await self.send(one, self.hubs(ctx, charge.partner))
-        await self.send(self.set_status(at, v221.Status.AVAILABLE), self.hubs(ctx))
+            await self.send(one, self.hubs(cause, charge.partner))
+        await self.send(self.set_status(at, v221.Status.AVAILABLE), self.hubs(cause))
 
     async def obey(self, line: str) -> None:
         """Do what a line of the console says."""
+        cause = str(uuid.uuid4())  # the X-Correlation-ID of all that follows from what happens here
         try:
             match line.split():
                 case ["card" | "push" | "pull" | "update" | "unregister", *_] if not self.hubs():
                     raise NotRegistered("no hub has registered")
                 case ["card", uid, location, evse]:
-                    await self.card(uid, location, evse)
+                    await self.card(cause, uid, location, evse)
                 case ["stop", session] if charge := self.charges.pop(ci_key(session), None):
-                    await self.end(charge)
+                    await self.end(cause, charge)
                 case ["status", location, evse, status] if v221.Status(status).is_known:
                     change = self.set_status(v221.EvseRef(*US, location, evse), v221.Status(status))
-                    await self.send(change, self.hubs())
+                    await self.send(change, self.hubs(cause))
                 case ["push"]:
                     everything: list[Ours] = [*self.tariffs.values(), *self.locations.all()]
                     for one in everything:
@@ -358,44 +358,24 @@ class In211(commands_211.CpoCommands):
 
     async def driver(self, hub: Connection, answer: Authorization) -> v221.CdrToken:
         """Return whom the hub allowed to charge, with the contract that its answer lacks. (GIREVE TOK-016)"""
-        uid = answer.token_uid
-        async for owner, token in self.cpo.tokens_211.tokens.items(hub.id):
-            if ci_equal(token.uid, uid):
-                return convert.cdr_token(convert.token_to_221(token, owner).value)
+        uid, iop = answer.token_uid, hub.profile.hub or PartyId(*US)
+        for owner, token in await self.cpo.tokens_211.tokens_with(hub.id, uid):
+            return convert.cdr_token(convert.token_to_221(token, owner).value)
         try:
             token = await hub.call(v211.GireveTokens.get_token, v211.OwnTokenRef(uid))
         except StatusError:
             # Charge all the same: the reference of the authorization tells the hub who it is.
+            rfid = v221.TokenType.RFID
             return v221.CdrToken(
-                country_code=HUBS[0].country_code,
-                party_id=HUBS[0].party_id,
-                uid=uid,
-                type=v221.TokenType.RFID,
-                contract_id=uid,
+                country_code=iop.country_code, party_id=iop.party_id, uid=uid, type=rfid, contract_id=uid
             )
-        return convert.cdr_token(convert.token_to_221(token, convert.emsp_of(token) or HUBS[0]).value)
+        return convert.cdr_token(convert.token_to_221(token, convert.emsp_of(token) or iop).value)
 
 
 def in_211(outcome: Outcome[v221.CommandResultType]) -> commands_211.Result:
     """Say in 2.1.1 what became of a command."""
     said = convert.command_result_to_211(v221.CommandResult(result=outcome.result)).value
     return Outcome(said, outcome.then)
-
-
-class Sessions211(receivers_211.OwnSessions):
-    """Serves our sessions in 2.1.1, where no text says under which party the hub registers."""
-
-    def visible(self, ctx: Context, session: v211.Session) -> bool:
-        """Show all: we register with nobody but the hub, which passes each on to whom it concerns."""
-        return True
-
-
-class Cdrs211(receivers_211.OwnCdrs):
-    """Serves our CDRs in 2.1.1, likewise."""
-
-    def visible(self, ctx: Context, cdr: v211.CDR) -> bool:
-        """Show all."""
-        return True
 
 
 # --- what a CPO has in its database ---

@@ -15,13 +15,13 @@ import sys
 import threading
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 from aiohttp import web
 from attrs import evolve
 
 from ocpi_gireve import Connection, Context, Party, Platform, Role, convert, gireve, v211, v221
-from ocpi_gireve.commands import Commanded, EmspCommands
+from ocpi_gireve.commands import AnyCommanded, EmspCommands
 from ocpi_gireve.commands import v211 as commands_211
 from ocpi_gireve.errors import NotEnoughInformation, NotRegistered, OcpiError, UnknownToken
 from ocpi_gireve.profile import Profile
@@ -47,12 +47,6 @@ CONSOLE = """lines on standard input:
 """
 
 T = TypeVar("T", v211.Token, v221.Token)
-Done: TypeAlias = (
-    Commanded[v221.StartSession]
-    | Commanded[v221.StopSession]
-    | commands_211.Commanded[v211.StartSession]
-    | commands_211.Commanded[v211.StopSession]
-)
 
 
 class Emsp:
@@ -147,7 +141,7 @@ def asked(token: T | None, location: object) -> T:
     return token
 
 
-def outcome(done: Done) -> str:
+def outcome(done: AnyCommanded) -> str:
     """Say what became of a command."""
     if done.timed_out:
         return "no result came in time: the car may charge, or not"
@@ -195,12 +189,6 @@ class Tokens(OwnTokens):
 
 class Kept(KeptLocations, KeptTariffs, KeptSessions, KeptCdrs):
     """Keeps what the hub sends, and says what it is; a CDR comes here once, however often it is posted."""
-
-    def __init__(self, store: Store) -> None:
-        KeptLocations.__init__(self, store)
-        KeptTariffs.__init__(self, store)
-        KeptSessions.__init__(self, store)
-        KeptCdrs.__init__(self, store)
 
     async def location_changed(self, ctx: Context, location: v221.Location) -> None:
         """Show a location."""
@@ -279,12 +267,6 @@ class Kept211(
     receivers_211.KeptCdrs,
 ):
     """The same in 2.1.1, where an object does not say whose it is."""
-
-    def __init__(self, store: Store) -> None:
-        receivers_211.KeptLocations.__init__(self, store)
-        receivers_211.KeptTariffs.__init__(self, store)
-        receivers_211.KeptSessions.__init__(self, store)
-        receivers_211.KeptCdrs.__init__(self, store)
 
     async def location_changed(self, ctx: Context, owner: PartyId, location: v211.Location) -> None:
         """Show a location."""

@@ -395,6 +395,20 @@ class TestAuthorizations:
             clock.wait(seconds=119)
             assert known.use(UID, "LOC1", "E1") is answer
 
+    async def test_place_of_a_command(self, version: str) -> None:
+        """A card shown after a START_SESSION keeps the EVSE for its session as long as that may start."""
+        clock = Clock()
+        known = Authorizations(now=clock)
+        async with a_scene(version) as scene:
+            assert known.hold("E1")
+            known.release("E1", known.commanded("emsp", None, start_session(version)))
+            clock.wait(seconds=90)
+            await known.authorize(scene.to_emsp, UID, "RFID", "LOC1", "E1")
+            clock.wait(seconds=90)
+            assert not known.hold("E1")
+            assert known.use(UID, "LOC1", "E1") is not None
+            assert known.hold("E1")
+
     async def test_long_after_a_command(self, version: str) -> None:
         """15 minutes after a START_SESSION its token is asked about again."""
         clock = Clock()

@@ -26,6 +26,7 @@ from ocpi_gireve import (
     Page,
     PageQuery,
     Party,
+    PartyId,
     Patch,
     Platform,
     Role,
@@ -749,6 +750,52 @@ async def test_pull_to_iop(version: str) -> None:
             assert begin < end
             assert (end - begin).days <= 31
             assert begin.tzinfo == end.tzinfo == UTC
+
+
+@both_emsps
+async def test_pull_of_what_is_gone(version: str) -> None:
+    """A connector that is left out is gone; EVSEs that are REMOVED, one or all of a place, stay so."""
+    async with a_scene(version, Role.EMSP) as scene:
+        examiner, kept = scene.examiner, scene.handlers["KeptLocations"].locations
+        location = plain(scene.one("Location"))
+        (evse,) = location["evses"]
+        (connector,) = evse["connectors"]
+        path, minute = f"/{version}/sender/locations", 0
+
+        async def pull(*evses: Json, full: bool = False) -> list[tuple[str, str, list[str]]]:
+            nonlocal minute
+            minute += 1
+            now = f"2026-11-01T12:{minute:02}:00Z"
+            told = [one | {"last_updated": now} for one in evses]
+            examiner.answers.pop(("GET", path), None)
+            examiner.answer("GET", path, [location | {"evses": told, "last_updated": now}], X_Total_Count="1")
+            pulled: Any = (
+                scene.iop.pull(v211.LocationsCpo.list_locations, full=full)
+                if version == "2.1.1"
+                else scene.iop.pull(v221.LocationsSender.list_locations, full=full)
+            )
+            await kept.absorb("iop", pulled, owner=PartyId("FR", "CPO") if version == "2.1.1" else None)
+            (one,) = [found async for found in kept.all("iop")]
+            return [
+                (each.uid, str(each.status), [socket.id for socket in each.connectors]) for each in one.evses
+            ]
+
+        two = [connector | {"id": "1"}, connector | {"id": "2"}]
+        first = evse | {"uid": "E1", "status": "AVAILABLE", "connectors": two}
+        second = first | {"uid": "E2"}
+        assert await pull(first, second) == [
+            ("E1", "AVAILABLE", ["1", "2"]),
+            ("E2", "AVAILABLE", ["1", "2"]),
+        ]
+        first["connectors"] = two[:1]
+        assert await pull(first, second, full=True) == [
+            ("E1", "AVAILABLE", ["1"]),
+            ("E2", "AVAILABLE", ["1", "2"]),
+        ]
+        second["status"] = "REMOVED"
+        assert [status for _, status, _ in await pull(first, second)] == ["AVAILABLE", "REMOVED"]
+        first["status"] = "REMOVED"
+        assert [status for _, status, _ in await pull(first, second)] == ["REMOVED", "REMOVED"]
 
 
 @both_emsps

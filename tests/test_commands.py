@@ -31,12 +31,14 @@ from ocpi_gireve.errors import (
     InvalidObject,
     InvalidParameters,
     NoAnswer,
+    NotSent,
     ServerError,
     UnknownLocation,
     UnknownObject,
 )
 from ocpi_gireve.http import HttpServer, aiohttp_app
 from ocpi_gireve.interface import Interface
+from ocpi_gireve.journal import Exchanged
 from ocpi_gireve.types import utc_now
 from tests.support import CPO, EMSP, NOW, Pair, a_pair, a_token, changed
 
@@ -1275,7 +1277,31 @@ class TestOnly221:
             done = await driver.send_start(pair.to_cpo, a_token(), "LOC1", "E1")
             assert (done.response, done.accepted, done.succeeded) == (None, True, True)
             pair.network.lost.append(("POST", "STOP_SESSION"))
+            driver.patience = 0.01
             with pytest.raises(NoAnswer):
+                await driver.send_stop(pair.to_cpo, "S1")
+            assert len(driver._sent) == 1  # of the start, whose result may come again
+
+    async def test_result_after_a_lost_answer(self) -> None:
+        """Where the answer is lost, the result that comes later counts; what was not sent has none."""
+        charger, driver = Charger(), Driver()
+        charger.charging.clear()
+        cpo, answered = Cpo221(charger, PATIENT, None), asyncio.Event()
+
+        def told(exchange: Exchanged) -> None:
+            if exchange.operation.endswith("start_session"):
+                answered.set()
+
+        pairing = a_pair(cpo=[cpo], emsp=[driver], on_exchange=told)
+        async with pairing as pair, asyncio.timeout(30):
+            pair.network.lost.append(("POST", "START_SESSION"))
+            sending = asyncio.create_task(driver.send_start(pair.to_cpo, a_token(), "LOC1", "E1"))
+            await answered.wait()
+            charger.charging.set()
+            done = await sending
+            assert (done.response, done.accepted, done.succeeded) == (None, True, True)
+            pair.network.down.add("cpo.example.com")
+            with pytest.raises(NotSent):
                 await driver.send_stop(pair.to_cpo, "S1")
 
     async def test_hub(self) -> None:

@@ -25,6 +25,20 @@ def stop(url: str) -> v221.StopSession:
     return v221.StopSession(response_url=url, session_id="S1")
 
 
+def succeeded(done: commands.AnyCommanded) -> bool:
+    """Take whichever command it was."""
+    return done.succeeded
+
+
+async def of_either_version(
+    old: commands_211.Commanded[v211.StopSession], new: commands.Commanded[v221.StartSession]
+) -> None:
+    """A command of either version is an `AnyCommanded`."""
+    succeeded(old)
+    succeeded(new)
+    succeeded("ACCEPTED")  # type: ignore[arg-type]  # no command
+
+
 async def sent_211(iop: Connection, emsp: commands_211.EmspCommands, token: v211.Token) -> None:
     done = await emsp.send_start(iop, token, "LOC1", "E1")
     assert_type(done.result, v211.CommandResponse | None)

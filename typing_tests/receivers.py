@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import assert_type
 
 from ocpi_gireve import Connection, Context, PageQuery, PartyId, Patch, v211, v221
-from ocpi_gireve.receivers import Absorbed, EvseRow, KeptCdrs, KeptLocations, KeptSessions, OwnTariffs
+from ocpi_gireve.receivers import (
+    Absorbed,
+    EvseRow,
+    KeptCdrs,
+    KeptLocations,
+    KeptSessions,
+    KeptTariffs,
+    KeptTokens,
+    OwnTariffs,
+)
 from ocpi_gireve.receivers import v211 as receivers_211
 from ocpi_gireve.store import Store
 
@@ -27,6 +36,10 @@ class Places211(receivers_211.KeptLocations):
         assert_type(await self.location(ctx.partner, v211.LocationRef("FR", "CPO", "L1")), v211.Location)
 
 
+class Everything(KeptLocations, KeptTariffs, KeptSessions, KeptCdrs):
+    """Whatever an eMSP is sent, over one store."""
+
+
 class Mistaken(KeptSessions):
     """Takes the hook of 2.1.1 for that of 2.2.1."""
 
@@ -36,6 +49,8 @@ class Mistaken(KeptSessions):
 async def uses(store: Store, iop: Connection, tariffs: dict[str, v221.Tariff]) -> None:
     """Know what is read, and which pull fills which shelf."""
     places, cdrs = Places(store), KeptCdrs(store)
+    assert_type((await Everything(store).cdr("iop", PartyId("FR", "CPO"), "C1")), v221.CDR)
+    assert_type(await KeptTokens(store).tokens_with("iop", "04A1B201"), list[tuple[PartyId, v221.Token]])
     async for location in places.locations.all("iop"):
         assert_type(location, v221.Location)
     async for owner, one in Places211(store).locations.items("iop"):

@@ -233,7 +233,8 @@ class Authorizations:
     def __init__(self, *, kept: timedelta = KEPT, now: Callable[[], datetime] = utc_now) -> None:
         self._kept = kept
         self._now = now
-        self._known: list[Authorization] = []  # the newest last
+        # By identity, for two may be equal; the newest last.
+        self._known: dict[int, Authorization] = {}
         self._sweep = now()  # when to look for expired ones
         self._holds: dict[Hashable, _Hold] = {}
 
@@ -267,15 +268,14 @@ class Authorizations:
             ValueError: `cpo` is no party of ours, or the token's uid cannot stand in a URL.
         """
         moment = self._now()
-        for known in reversed(self._known):
+        for known in reversed(list(self._known.values())):
             asked = known.commanded and known.partner == connection.id
             if (
                 asked
                 and moment < known.since + NOT_ASKED_AGAIN
                 and _fits(known, token_uid, location_id, evse_uid, cpo)
             ):
-                self.forget(known)
-                return self.remember(evolve(known, expires=max(known.expires, moment + self._kept)))
+                return self._renew(known, moment + self._kept)
         view = connection if cpo is None else connection.routed(sender=cpo)
         answer = await authorize(
             view,
@@ -324,9 +324,10 @@ class Authorizations:
         """Remember an authorization until it is used or expires, and return it."""
         moment = self._now()
         if moment >= self._sweep or len(self._known) >= MAX_KEPT:
-            self._known = [one for one in self._known if moment < _until(one)][1 - MAX_KEPT :]
+            left = [one for one in self._known.values() if moment < _until(one)][1 - MAX_KEPT :]
+            self._known = {id(one): one for one in left}
             self._sweep = moment + self._kept
-        self._known.append(authorization)
+        self._known[id(authorization)] = authorization
         return authorization
 
     def use(
@@ -338,7 +339,8 @@ class Authorizations:
         was never given, has expired, or is used.
         """
         moment = self._now()
-        there = [one for one in self._known if _fits(one, token_uid, location_id, evse_uid, cpo)]
+        known = self._known.values()
+        there = [one for one in known if _fits(one, token_uid, location_id, evse_uid, cpo)]
         good = [one for one in there if moment < one.expires]
         if not good:
             return None
@@ -346,13 +348,22 @@ class Authorizations:
             self.forget(one)
         return good[-1]
 
+    def _renew(self, known: Authorization, expires: datetime) -> Authorization:
+        """Let a session start until a later moment, and keep the place for it as long."""
+        renewed = evolve(known, expires=max(known.expires, expires))
+        for hold in self._holds.values():
+            if hold.authorization is known:
+                hold.authorization = renewed
+        self.forget(known)
+        return self.remember(renewed)
+
     def forget(self, authorization: Authorization) -> None:
         """Forget an authorization: the command it came with was not carried out."""
-        self._known = [one for one in self._known if one is not authorization]
+        self._known.pop(id(authorization), None)
 
     def waits(self, authorization: Authorization) -> bool:
         """Whether a session may still start by an authorization: it is neither used nor expired."""
-        return self._now() < authorization.expires and any(one is authorization for one in self._known)
+        return self._now() < authorization.expires and id(authorization) in self._known
 
     # --- one START_SESSION at a time -----------------------------------------------------------------
 

@@ -98,6 +98,7 @@ async def stopped(iop: Iop, session: str, number: int = 2) -> tuple[dict[str, An
 async def ended(iop: Iop) -> tuple[dict[str, Any], dict[str, Any]]:
     """Hear the end of a session, and its CDR after it: one lane, so that no CDR overtakes its session."""
     news = await iop.several(3)
+    assert len({one.headers["X-Correlation-ID"] for one in news.values()}) == 1
     assert news["PATCH locations"].body["status"] == "AVAILABLE"
     lane = [name for name in news if "locations" not in name]
     assert lane == ["PUT sessions", "POST cdrs"]
@@ -357,7 +358,10 @@ def allowed(version: str, **changes: Json) -> dict[str, Any]:
 
 @in_both
 async def test_a_card(version: str) -> None:
-    """A card is asked about at one EVSE; who is allowed charges, and session and CDR repeat the reference."""
+    """A card is asked about at one EVSE; who is allowed charges, and session and CDR repeat the reference.
+
+    What follows from the card, and what follows from its driver's unplugging, shares one correlation id each.
+    """
     asks, reads = f"POST /tokens/{CARD}/authorize", f"GET /tokens/{CARD}"
     async with roaming(version, "--locations", "1") as (program, iop):
         iop.answers |= {asks: allowed(version), reads: a_token(version)}
@@ -365,9 +369,12 @@ async def test_a_card(version: str) -> None:
         question = await iop.next()
         assert (question.name, question.query.get("type", "RFID")) == (asks, "RFID")
         assert question.body == {"location_id": "LOC0001", "evse_uids": ["0001-1"]}
+        chain = [question]
         if version == "2.1.1":
-            assert (await iop.next()).name == reads  # for the contract (TOK-016)
+            chain.append(await iop.next())
+            assert chain[-1].name == reads  # for the contract (TOK-016)
         news = await iop.several(2)
+        assert len({one.headers["X-Correlation-ID"] for one in (*chain, *news.values())}) == 1
         session = news["PUT sessions"].body
         assert session[REFERENCE[version]] == "AUTH-7"
         assert session.get("auth_id", session.get("cdr_token", {}).get("contract_id")) == "FR-EMP-C00000002"
@@ -379,6 +386,18 @@ async def test_a_card(version: str) -> None:
         assert cdr[REFERENCE[version]] == "AUTH-7"
         program.say(f"stop {session['id']}")
         assert await program.complaint() == f"stop {session['id']}: not understood"
+
+
+async def test_two_cards_at_once() -> None:
+    """Of two cards at one EVSE, both of which are allowed, one charges."""
+    other = "04A1B2C3D4E506"
+    async with roaming("2.2.1", "--locations", "1") as (program, iop):
+        for uid in (CARD, other):
+            iop.answers[f"POST /tokens/{uid}/authorize"] = allowed("2.2.1", token=a_token("2.2.1", uid=uid))
+            program.say(f"card {uid} {WHERE}")
+        assert re.search("the EVSE (was taken meanwhile|is not available)", await program.complaint())
+        sessions = await iop.pull("sessions", query={"date_from": "2024-01-01T00:00:00Z"})
+        assert sum(one["status"] == "ACTIVE" for one in sessions) == 2  # one ran before
 
 
 @in_both

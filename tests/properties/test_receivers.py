@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TypeAlias
 
@@ -33,7 +33,6 @@ from tests.receivers.objects import (
     a_client,
     a_period,
     a_tariff,
-    at,
     old_cdr,
     old_location,
     old_session,
@@ -48,6 +47,11 @@ Message: TypeAlias = Callable[[Store], Awaitable[object]]
 KINDS = ("location", "tariff", "session", "cdr", "token", "clientinfo", "billed")
 ENDED = v221.SessionStatus.COMPLETED
 ENDED_OLD = v211.SessionStatus.COMPLETED
+
+
+def at(minutes: float) -> datetime:
+    """That long after NOW, finer than what is kept of a date."""
+    return NOW + timedelta(minutes=minutes, microseconds=1234)
 
 
 def end(number: int, count: int) -> bool:
@@ -94,7 +98,7 @@ def sessions(id: str, count: int) -> list[Message]:
         one = a_session(id=id, kwh=Decimal(number), last_updated=at(number), **changes)
         return lambda store: KeptSessions(store).put_session(CTX, ref, one)
 
-    bill = a_cdr(id=f"CDR of {id}", session_id=id)
+    bill = a_cdr(id=f"CDR of {id}", session_id=id, last_updated=at(0))
     return [*(state(number) for number in range(count)), lambda store: KeptCdrs(store).post_cdr(CTX, bill)]
 
 
@@ -142,7 +146,7 @@ def old_kinds(id: str, count: int) -> list[Message]:
             lambda store: old.KeptTokens(store).put_token(OLD, card, token),
         ]
 
-    bill = old_cdr(id=f"CDR of {id}", authorization_id=id)
+    bill = old_cdr(id=f"CDR of {id}", authorization_id=id, last_updated=at(0))
     messages = [message for number in range(count) for message in states(number)]
     return [*messages, lambda store: old.KeptCdrs(store).post_cdr(OLD, bill)]
 
@@ -213,7 +217,7 @@ CHARGE = v221.SessionRef("FR", "CPO", "S1")
 
 def changes(number: int, evse: int) -> list[Message]:
     """A PATCH of an EVSE and one of a session, each dated later than those before."""
-    moment = NOW + timedelta(seconds=number)
+    moment = at(number / 60)
     status = Patch(
         v221.EVSE,
         {"status": list(v221.Status)[number % 4], "floor_level": str(number), "last_updated": moment},

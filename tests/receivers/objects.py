@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
 
-from ocpi_gireve import Context, MemoryStore, Page, v211, v221
+from ocpi_gireve import Context, MemoryStore, Page, PartyId, v211, v221
 from ocpi_gireve._model import Model
 from ocpi_gireve.pagination import Rejected
 from ocpi_gireve.store.records import Scope, StoredObject
@@ -36,11 +36,35 @@ class YieldingStore(MemoryStore):
 
     Attributes:
         fails: Whether it cannot keep anything at present.
+        reads: How many pages of objects were read.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.fails = False
+        self.reads = 0
+
+    async def objects(
+        self,
+        connection: str,
+        kind: str,
+        owner: PartyId | None = None,
+        *,
+        changed_from: datetime | None = None,
+        changed_to: datetime | None = None,
+        offset: int = 0,
+        limit: int = 100,
+    ) -> list[StoredObject]:
+        self.reads += 1
+        return await super().objects(
+            connection,
+            kind,
+            owner,
+            changed_from=changed_from,
+            changed_to=changed_to,
+            offset=offset,
+            limit=limit,
+        )
 
     async def put_object(self, obj: StoredObject) -> None:
         await asyncio.sleep(0)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from ocpi_gireve import Patch, v221
 from ocpi_gireve.errors import InvalidParameters, Problem
-from ocpi_gireve.receivers._judge import Late, newest, patched
+from ocpi_gireve.receivers._judge import Conflict, Late, as_kept, by_date, newest, patched, unchanging
 from tests.receivers.objects import EARLIER, LATER, a_period
-from tests.support import NOW, a_session, an_evse
+from tests.support import NOW, a_cdr, a_session, an_evse
 
 DATED = frozenset({"last_updated"})
 
@@ -19,6 +21,8 @@ def test_newest() -> None:
         assert newest(an_evse(), new) is new
     with pytest.raises(Late):
         newest(an_evse(), an_evse(last_updated=EARLIER))
+    for pushed in (True, False):
+        assert by_date(an_evse(), an_evse(last_updated=LATER), pushed) == an_evse(last_updated=LATER)
 
 
 def test_patched() -> None:
@@ -47,6 +51,27 @@ def test_added_once() -> None:
     new = patched(old, Patch(v221.Session, added), DATED)
     assert new.charging_periods == [a_period("2.5"), a_period("1", LATER)]
     assert patched(new, Patch(v221.Session, added), DATED) == new
+
+
+def test_added_once_with_microseconds() -> None:
+    """What is finer than milliseconds, and kept without it, is not added again."""
+    fine = a_period("1", NOW + timedelta(microseconds=1234))
+    added = Patch(v221.Session, {"charging_periods": [fine], "last_updated": LATER})
+    kept = as_kept(patched(a_session(charging_periods=[]), added, DATED))
+    assert kept.charging_periods == [a_period("1", NOW + timedelta(milliseconds=1))]
+    assert patched(kept, added, DATED) == kept
+
+
+def test_unchanging() -> None:
+    """What never changes stays, whether it comes again as it was, or with finer dates than are kept."""
+    fine = a_cdr(last_updated=NOW + timedelta(microseconds=1234))
+    assert unchanging(None, fine) is fine
+    kept = as_kept(fine)
+    assert kept != fine
+    assert unchanging(kept, fine) is kept
+    assert unchanging(kept, as_kept(kept)) is kept
+    with pytest.raises(Conflict):
+        unchanging(kept, a_cdr(last_updated=LATER))
 
 
 def test_other_lists_replace() -> None:

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
 import pytest
 from attrs import evolve
 
-from ocpi_gireve import Context, PageQuery, PartyId, v211, v221
+from ocpi_gireve import BILATERAL, Connection, Context, PageQuery, PartyId, Role, gireve, v211, v221
 from ocpi_gireve.errors import UnknownLocation, UnknownObject
+from ocpi_gireve.interface import Interface
+from ocpi_gireve.profile import Profile
 from ocpi_gireve.receivers import LocationBook, OwnCdrs, OwnLocations, OwnSessions, OwnTariffs, OwnTokens
 from ocpi_gireve.receivers import v211 as old
 from tests.receivers.objects import (
@@ -13,16 +18,43 @@ from tests.receivers.objects import (
     a_tariff,
     at,
     ids,
+    listed,
     old_cdr,
     old_location,
     old_session,
     old_tariff,
     old_token,
 )
-from tests.support import CPO, EMSP, NOW, a_cdr, a_connector, a_location, a_session, a_token, an_evse
+from tests.support import (
+    CPO,
+    EMSP,
+    NOW,
+    Network,
+    a_cdr,
+    a_connector,
+    a_location,
+    a_platform,
+    a_session,
+    a_token,
+    an_evse,
+)
 
 ABC = PartyId("FR", "ABC")
 HUB = PartyId("FR", "107")
+
+
+@asynccontextmanager
+async def registered(
+    handlers: Sequence[Interface], role: Role, party: str, profile: Profile
+) -> AsyncGenerator[Connection]:
+    """A partner that has registered with a CPO which knows it by a profile: its connection to the CPO."""
+    network = Network()
+    cpo = a_platform(network, "cpo.example.com", Role.CPO, "CPO", handlers)
+    partner = a_platform(network, "partner.example.com", role, party, [])
+    async with cpo, partner:
+        token = await cpo.invite(profile, origins="https://partner.example.com")
+        direct = evolve(BILATERAL, versions=profile.versions)
+        yield await partner.register(direct, cpo.versions_url, token)
 
 
 def asked(receiver: PartyId | None = CPO, sender: PartyId | None = EMSP) -> Context:
@@ -119,8 +151,8 @@ class TestCollections:
         assert list(page.items) == [a_token()]
 
     async def test_of_who_asks(self) -> None:
-        """Sessions and CDRs are shown to the party of the token, and to a hub; to nobody else."""
-        sessions, cdrs = OwnSessions([a_session()], hubs=[HUB]), OwnCdrs([a_cdr()], hubs=[HUB])
+        """Sessions and CDRs are shown to the party of the token, and to nobody else."""
+        sessions, cdrs = OwnSessions([a_session()]), OwnCdrs([a_cdr()])
         query = PageQuery(date_from=NOW)
         seen = {
             sender: (
@@ -129,7 +161,7 @@ class TestCollections:
             )
             for sender in (EMSP, HUB, ABC, None)
         }
-        assert seen == {EMSP: (1, 1), HUB: (1, 1), ABC: (0, 0), None: (0, 0)}
+        assert seen == {EMSP: (1, 1), HUB: (0, 0), ABC: (0, 0), None: (0, 0)}
 
     async def test_no_preferences(self) -> None:
         """Charging preferences are refused as the text says: HTTP 404, OCPI 2001."""
@@ -142,11 +174,10 @@ class TestCollections:
         """In 2.1.1 each party has its own collection, and a contract id names the eMSP."""
         ours = old_session(auth_id="FR-EMP-C00000001")
         bill = old_cdr(auth_id="FR-EMP-C00000001")
-        sessions = old.OwnSessions({CPO: [ours, old_session(auth_id="other")]}, hubs=[HUB])
-        cdrs = old.OwnCdrs({CPO: [bill], ABC: [old_cdr(auth_id="other")]}, hubs=[HUB])
+        sessions = old.OwnSessions({CPO: [ours, old_session(auth_id="other")]})
+        cdrs = old.OwnCdrs({CPO: [bill], ABC: [old_cdr(auth_id="other")]})
         query = PageQuery(date_from=NOW)
         assert list((await sessions.list_sessions(asked(), query)).items) == [ours]
-        assert (await sessions.list_sessions(asked(sender=HUB), query)).total == 2
         assert (await sessions.list_sessions(asked(sender=None), query)).total == 0
         assert list((await cdrs.list_cdrs(asked(), query)).items) == [bill]
         assert (await cdrs.list_cdrs(asked(ABC), query)).total == 0
@@ -155,3 +186,42 @@ class TestCollections:
         assert (await tariffs.list_tariffs(asked(None), query)).total == 2
         cards = OldCards({EMSP: [old_token()]})
         assert list((await cards.list_tokens(asked(EMSP, CPO), query)).items) == [old_token()]
+
+
+class TestHubs:
+    @pytest.mark.parametrize(
+        ("role", "party"), [(Role.HUB, "107"), (Role.HUB, "XYZ"), (Role.OTHER, "XYZ")], ids=str
+    )
+    async def test_for_itself(self, role: Role, party: str) -> None:
+        """A hub that asks for itself sees all, whatever its party; for an eMSP, it sees what is theirs."""
+        handlers: list[Interface] = [OwnSessions([a_session()]), OwnCdrs([a_cdr()])]
+        async with registered(handlers, role, party, gireve.SIMULATOR) as cpo:
+            query = PageQuery(date_from=NOW)
+            assert len(await listed(cpo.crawl(v221.SessionsSender.list_sessions, query))) == 1
+            assert len(await listed(cpo.crawl(v221.CdrsSender.list_cdrs, query))) == 1
+            if role is Role.HUB:
+                for sender, seen in ((EMSP, 1), (ABC, 0)):
+                    view = cpo.routed(sender=sender)
+                    assert len(await listed(view.crawl(v221.SessionsSender.list_sessions, query))) == seen
+                    assert len(await listed(view.crawl(v221.CdrsSender.list_cdrs, query))) == seen
+
+    async def test_direct_partner(self) -> None:
+        """Whoever is connected directly sees its own, even one that calls itself a hub."""
+        handlers: list[Interface] = [OwnSessions([a_session()]), OwnCdrs([a_cdr()])]
+        async with registered(handlers, Role.HUB, "107", BILATERAL) as cpo:
+            query = PageQuery(date_from=NOW)
+            assert len(await listed(cpo.crawl(v221.SessionsSender.list_sessions, query))) == 0
+            assert len(await listed(cpo.crawl(v221.CdrsSender.list_cdrs, query))) == 0
+
+    @pytest.mark.parametrize(("profile", "seen"), [(gireve.SIMULATOR, 1), (BILATERAL, 0)])
+    async def test_of_2_1_1(self, profile: Profile, seen: int) -> None:
+        """In 2.1.1, too, where no text says under which party the hub registers."""
+        handlers: list[Interface] = [
+            old.OwnSessions({CPO: [old_session(auth_id="whoever")]}),
+            old.OwnCdrs({CPO: [old_cdr(auth_id="whoever")]}),
+        ]
+        profile = evolve(profile, versions=frozenset(["2.1.1"]))
+        async with registered(handlers, Role.EMSP, "XYZ", profile) as cpo:
+            query = PageQuery(date_from=NOW)
+            assert len(await listed(cpo.crawl(v211.SessionsCpo.list_sessions, query))) == seen
+            assert len(await listed(cpo.crawl(v211.CdrsCpo.list_cdrs, query))) == seen

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from attrs import evolve
@@ -14,6 +15,7 @@ from ocpi_gireve.pagination import Page
 from ocpi_gireve.receivers import Absorbed, KeptCdrs, KeptLocations, KeptSessions, KeptTariffs
 from ocpi_gireve.receivers import v211 as old
 from ocpi_gireve.receivers.shelf import PAGE
+from ocpi_gireve.store import SqliteStore, Store
 from ocpi_gireve.store.records import Scope
 from tests.receivers.objects import (
     CTX,
@@ -23,6 +25,7 @@ from tests.receivers.objects import (
     OLD,
     OTHER,
     YieldingStore,
+    a_period,
     a_store,
     a_tariff,
     at,
@@ -140,6 +143,19 @@ class TestReading:
                     await told.locations.remove(CTX, CPO, names[index])
         assert seen == [name for index, name in enumerate(names) if index not in gone or index < PAGE]
 
+    async def test_reading_what_changes(self, told: Told) -> None:
+        """What enters a window of changes before the place that is read makes nobody read it all again."""
+        names = [f"L{number:03}" for number in range(5 * PAGE)]
+        await put(told, *(a_location(id=name, last_updated=EARLIER) for name in names[:PAGE]))
+        await put(told, *(a_location(id=name) for name in names[PAGE:]))
+        seen: list[str] = []
+        async for one in told.locations.all(IOP, changed_since=NOW):
+            seen.append(one.id)
+            if len(seen) % PAGE == 0:
+                await put(told, a_location(id=names[len(seen) // PAGE], last_updated=LATER))
+        assert seen == names[PAGE:]
+        assert store_of(told).reads == 5
+
     async def test_of_another_version(self, told: Told) -> None:
         """What was kept in 2.1.1 is not there in 2.2.1 until it comes again."""
         before = old.KeptLocations(told.locations.store)
@@ -209,6 +225,30 @@ class TestChange:
         after = await told.location(IOP, ref("LOC1"))
         assert {evse.status for evse in after.evses} == {v221.Status.BLOCKED}
         assert after.last_updated == at(9)
+
+    @pytest.mark.parametrize("kind", ["memory", "yielding", "sqlite"])
+    async def test_session_at_once(self, kind: str, tmp_path: Path) -> None:
+        """Of many PATCHes of one session at once, and pulls beside them, none undoes another."""
+        store: Store = {"memory": MemoryStore, "yielding": YieldingStore}.get(
+            kind, lambda: SqliteStore(tmp_path / "ocpi.db")
+        )()
+        await store.open()
+        session, both = v221.SessionRef("FR", "CPO", "S1"), [KeptSessions(store), KeptSessions(store)]
+        await both[0].put_session(CTX, session, a_session(charging_periods=[]))
+
+        async def patch(number: int) -> None:
+            changes = {"charging_periods": [a_period(str(number))], "last_updated": LATER}
+            await both[number % 2].patch_session(CTX, session, Patch(v221.Session, changes))
+
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(40):
+                tasks.create_task(patch(number))
+                if number % 10 == 0:
+                    tasks.create_task(both[1].sessions.absorb(IOP, pages([a_session()])))
+        after = await both[0].session(IOP, session)
+        await store.close()
+        kwh = sorted(int(period.dimensions[0].volume) for period in after.charging_periods)
+        assert kwh == list(range(40))
 
     async def test_remove(self, told: Told) -> None:
         """What is removed is told to the hook first; what is not there is not."""
@@ -379,7 +419,7 @@ class TestAbsorb:
                 done = await kept.cdrs.absorb(IOP, pages([other, a_cdr(id="CDR2")]))
             assert (done.changed, done.rejected) == (1, 1)
             assert await kept.cdrs.find(IOP, CPO, "CDR1") == a_cdr()
-            assert caplog.messages == ["iop: a pulled cdr is kept with other content; left out"]
+            assert caplog.messages == ["iop: the pulled cdr FR*CPO/CDR1 is kept with other content; left out"]
 
     async def test_nobodys(self, caplog: pytest.LogCaptureFixture) -> None:
         """A 2.1.1 object that says not whose it is is left out, unless the pull was of one party."""
@@ -389,7 +429,9 @@ class TestAbsorb:
             with caplog.at_level(logging.WARNING, "ocpi_gireve.receivers"):
                 done = await kept.tokens.absorb(IOP, pages([nobodys]))
             assert (done.changed, done.rejected) == (0, 1)
-            assert caplog.messages == ["iop: a pulled token is left out: nobody knows whose it is"]
+            assert caplog.messages == [
+                "iop: a pulled token is left out: nobody knows whose it is, or it is another party's"
+            ]
             assert (await kept.tokens.absorb(IOP, pages([nobodys]), owner=ABC)).changed == 1
             assert await kept.tokens.count(IOP, ABC) == 1
 

@@ -5,8 +5,20 @@ from collections.abc import AsyncGenerator
 from decimal import Decimal
 
 import pytest
+from attrs import evolve
 
-from ocpi_gireve import Context, Link, MemoryStore, PartyId, Patch, v211
+from ocpi_gireve import (
+    BILATERAL,
+    Context,
+    Link,
+    MemoryStore,
+    PartyId,
+    Patch,
+    Role,
+    convert,
+    receivers,
+    v211,
+)
 from ocpi_gireve.errors import InvalidParameters, UnknownLocation, UnknownObject
 from ocpi_gireve.receivers.v211 import (
     KeptCdrs,
@@ -16,6 +28,7 @@ from ocpi_gireve.receivers.v211 import (
     KeptTokens,
 )
 from tests.receivers.objects import (
+    CTX,
     EARLIER,
     IOP,
     LATER,
@@ -31,7 +44,7 @@ from tests.receivers.objects import (
     old_token,
     pages,
 )
-from tests.support import CPO, EMSP, NOW, changed
+from tests.support import CPO, EMSP, NOW, Network, a_cdr, a_platform, changed
 
 ABC = PartyId("FR", "ABC")
 LOC = v211.LocationRef("FR", "CPO", "LOC1")
@@ -219,6 +232,42 @@ class TestKeptCdrs:
         with pytest.raises(InvalidParameters, match="whose"):
             await kept.post_cdr(unknown, nobodys)
 
+    async def test_of_a_direct_partner(self) -> None:
+        """A direct partner's CDR is its own, posted or pulled, whomever EVSE id and operator's name mean."""
+        store, network = MemoryStore(), Network()
+        kept = KeptCdrs(store)
+        direct = evolve(BILATERAL, versions=frozenset(["2.1.1"]))
+        cpo = a_platform(network, "cpo.example.com", Role.CPO, "CPO", [])
+        emsp = a_platform(network, "emsp.example.com", Role.EMSP, "EMP", [kept], store=store)
+        async with cpo, emsp:
+            token = await emsp.invite(direct, origins="https://cpo.example.com", id="cpo")
+            to_emsp = await cpo.register(direct, emsp.versions_url, token)
+            evse = changed(old_location().evses[0], {"evse_id": "DE*XYZ*E1"})
+            names = v211.BusinessDetails(name="FR*ABC")
+            bill = old_cdr(location=old_location(operator=names, evses=[evse]))
+            place = await to_emsp.call(v211.CdrsEmsp.post_cdr, bill)
+            assert place.url.endswith("/cdrs/FR/CPO/CDR1")
+            # Pulled, too, so that it is not there twice; unless the host knows better.
+            done = await kept.cdrs.absorb("cpo", pages([bill]))
+            assert (done.changed, done.rejected) == (0, 0)
+            assert [owner async for owner, _ in kept.cdrs.items("cpo")] == [CPO]
+            await kept.cdrs.absorb("cpo", pages([bill]), owner=ABC)
+            await kept.cdrs.absorb("an import", pages([bill]))
+            assert [owner async for owner, _ in kept.cdrs.items("cpo")] == [CPO, ABC]
+            assert [owner async for owner, _ in kept.cdrs.items("an import")] == [ABC]
+
+    async def test_known_in_2_2_1(self, store: YieldingStore) -> None:
+        """A CDR that came in 2.2.1 is no news in 2.1.1."""
+
+        class Told(KeptCdrs):
+            async def cdr_received(self, ctx: Context, owner: PartyId, cdr: v211.CDR) -> None:
+                raise AssertionError
+
+        cdr = convert.cdr_to_211(a_cdr()).value
+        await receivers.KeptCdrs(store).post_cdr(CTX, a_cdr())
+        kept = Told(store)
+        assert await kept.get_cdr(OLD, await kept.post_cdr(OLD, cdr)) == cdr
+
     async def test_once(self, store: YieldingStore, caplog: pytest.LogCaptureFixture) -> None:
         """The same CDR again is answered alike; with other content it is refused."""
         kept = KeptCdrs(store)
@@ -239,6 +288,15 @@ class TestKeptTokens:
         await kept.put_token(OLD, TOKEN, other)
         await kept.patch_token(OLD, TOKEN, Patch(v211.Token, {"valid": False}))
         assert await kept.get_token(OLD, TOKEN) == changed(other, {"valid": False})
+
+    async def test_card_at_a_charger(self, store: YieldingStore) -> None:
+        """A card is found by what the charger reads, whosever it is."""
+        kept = KeptTokens(store)
+        await kept.put_token(OLD, TOKEN, old_token())
+        await kept.put_token(OLD, v211.TokenRef("FR", "ABC", TOKEN.token_uid), old_token(valid=False))
+        found = await kept.tokens_with(IOP, TOKEN.token_uid)
+        assert [(owner, token.valid) for owner, token in found] == [(EMSP, True), (ABC, False)]
+        assert await kept.tokens_with(IOP, "00") == []
 
     async def test_pulled(self, store: YieldingStore) -> None:
         """What is pulled belongs to whom IOP names as issuer, or else to whom the contract names."""

@@ -3,13 +3,29 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from attrs import evolve
 
-from ocpi_gireve import BILATERAL, Connection, Context, Link, MemoryStore, Patch, Role, v221
+from ocpi_gireve import (
+    BILATERAL,
+    Connection,
+    Context,
+    Link,
+    MemoryStore,
+    PartyId,
+    Patch,
+    Role,
+    convert,
+    gireve,
+    v221,
+)
+from ocpi_gireve.commands import CpoCommands, EmspCommands, Result
 from ocpi_gireve.errors import InvalidParameters, Problem, UnknownLocation, UnknownObject
 from ocpi_gireve.interface import Interface
+from ocpi_gireve.profile import Profile
 from ocpi_gireve.receivers import (
     KeptCdrs,
     KeptClientInfos,
@@ -21,11 +37,13 @@ from ocpi_gireve.receivers import (
     OwnCdrs,
     OwnLocations,
 )
+from ocpi_gireve.receivers import v211 as old
 from tests.receivers.objects import (
     CTX,
     EARLIER,
     IOP,
     LATER,
+    OLD,
     OTHER,
     YieldingStore,
     a_client,
@@ -67,6 +85,10 @@ async def store() -> AsyncGenerator[YieldingStore]:
     """An open store."""
     async with a_store() as opened:
         yield opened
+
+
+class All(KeptLocations, KeptTariffs, KeptSessions, KeptCdrs):
+    """One object for all that an eMSP is sent."""
 
 
 class Places(KeptLocations):
@@ -362,6 +384,16 @@ class TestKeptSessions:
         assert (done.changed, kept.sessions.stale) == (1, 1)
         assert await kept.session(IOP, SESSION) == ended()
 
+    async def test_pulled_after_the_cdr(self, store: YieldingStore) -> None:
+        """After its CDR a pulled session still ends, and changes no more, as a pushed one."""
+        kept = All(store)
+        await kept.put_session(CTX, SESSION, a_session())
+        await kept.post_cdr(CTX, a_cdr(session_id="S1"))
+        late = a_session(kwh=Decimal(99), last_updated=at(5))
+        done = await kept.sessions.absorb(IOP, pages([late], [ended()], [ended(kwh=Decimal(99))]))
+        assert (done.changed, kept.sessions.stale) == (1, 2)
+        assert await kept.session(IOP, SESSION) == ended()
+
 
 class Cdrs(KeptCdrs):
     """Remembers what it was told."""
@@ -390,6 +422,31 @@ class TestKeptCdrs:
         links = {(await kept.post_cdr(CTX, a_cdr())).url for _ in range(3)}
         assert links == {"FR/CPO/CDR1"}
         assert kept.received == await listed(kept.cdrs.all(IOP)) == [a_cdr()]
+
+    async def test_known_in_2_1_1(self, store: YieldingStore) -> None:
+        """A CDR that came in 2.1.1 is no news in 2.2.1, pushed or pulled; another of its id is refused."""
+        kept, before = Cdrs(store), old.KeptCdrs(store)
+        for name in ("CDR1", "CDR2"):
+            await before.post_cdr(OLD, convert.cdr_to_211(a_cdr(id=name)).value)
+        link = await kept.post_cdr(CTX, a_cdr())
+        other = a_cdr(id="CDR2", total_energy=Decimal(99))
+        done = await kept.cdrs.absorb(IOP, pages([other, a_cdr(id="CDR3")]))
+        assert (done.changed, done.rejected) == (1, 1)
+        assert kept.received == [a_cdr(id="CDR3")]
+        assert await kept.get_cdr(CTX, link) == a_cdr()
+        with pytest.raises(InvalidParameters):
+            await kept.post_cdr(CTX, other)
+
+    async def test_with_microseconds(self, store: YieldingStore) -> None:
+        """A CDR with dates finer than a DateTime is the same when it comes again, posted or pulled."""
+        kept, end = Cdrs(store), NOW + timedelta(microseconds=1234)
+        cdr = a_cdr(end_date_time=end, last_updated=end)
+        for _ in range(2):
+            assert await kept.post_cdr(CTX, cdr) == Link("FR/CPO/CDR1")
+        done = await kept.cdrs.absorb(IOP, pages([cdr]))
+        assert (done.changed, done.rejected, len(kept.received)) == (0, 0, 1)
+        with pytest.raises(InvalidParameters):
+            await kept.post_cdr(CTX, a_cdr(end_date_time=end, last_updated=NOW))
 
     async def test_other_content(self, store: YieldingStore, caplog: pytest.LogCaptureFixture) -> None:
         """A CDR of a known id with other content is refused and logged, and the first one stays."""
@@ -436,6 +493,20 @@ class TestKeptCdrs:
         kept = KeptCdrs(store)
         link = await kept.post_cdr(CTX, a_cdr(id="2026/11"))
         assert (await kept.get_cdr(CTX, link)).id == "2026/11"
+
+    @pytest.mark.parametrize(("country", "party"), [("", ""), ("..", "CPO")])
+    async def test_owner_that_is_none(self, store: YieldingStore, country: str, party: str) -> None:
+        """A CDR whose owner cannot stand in a URL is refused before it is kept; a slash can stand there."""
+        kept = KeptCdrs(store)
+        said = f'"country_code":"{country}","party_id":"{party}"'.encode()
+        raw = v221.encode(a_cdr()).replace(b'"country_code":"FR","party_id":"CPO"', said, 1)
+        with pytest.raises(InvalidParameters) as refused:
+            await kept.post_cdr(CTX, v221.decode(raw, v221.CDR))
+        assert refused.value.problems[0].pointer == "/country_code"
+        assert await kept.cdrs.count(IOP) == 0
+        raw = raw.replace(said, b'"country_code":"F/","party_id":"C/O"', 1)
+        link = await kept.post_cdr(CTX, v221.decode(raw, v221.CDR))
+        assert (await kept.get_cdr(CTX, link)).party_id == "C/O"
 
     async def test_hook_fails(self, store: YieldingStore) -> None:
         """Where the hook fails the CDR is not kept, and its session is not billed."""
@@ -512,6 +583,18 @@ class TestKeptTokens:
         with pytest.raises(InvalidParameters):
             await kept.patch_token(CTX, TOKEN, Patch(v221.Token, {"type": APP, "last_updated": LATER}))
 
+    async def test_card_at_a_charger(self, store: YieldingStore) -> None:
+        """A card is found by what the charger reads, whosever it is; its type tells it from an app's user."""
+        kept, uid = KeptTokens(store), TOKEN.token_uid
+        theirs = a_token(party_id="ABC", contract_id="FR-ABC-C1")
+        await kept.put_token(CTX, TOKEN, a_token())
+        await kept.put_token(CTX, of_type(APP), a_token(type=APP))
+        await kept.put_token(CTX, v221.TokenRef("FR", "ABC", uid), theirs)
+        assert await kept.tokens_with(IOP, uid.lower()) == [(EMSP, a_token()), (PartyId("FR", "ABC"), theirs)]
+        assert await kept.tokens_with(IOP, uid, APP) == [(EMSP, a_token(type=APP))]
+        assert await kept.tokens_with(IOP, "00") == []
+        assert await kept.tokens_with(OTHER.partner, uid) == []
+
     async def test_full_pull(self, store: YieldingStore) -> None:
         """A full pull of tokens tells which are gone."""
         kept = Tokens(store)
@@ -554,27 +637,17 @@ class TestKeptClientInfos:
         assert await listed(kept.client_infos.all(IOP)) == [other]
 
 
-class All(KeptLocations, KeptTariffs, KeptSessions, KeptCdrs):
-    """One object for all that an eMSP is sent."""
-
-    def __init__(self, store: MemoryStore) -> None:
-        KeptLocations.__init__(self, store)
-        KeptTariffs.__init__(self, store)
-        KeptSessions.__init__(self, store)
-        KeptCdrs.__init__(self, store)
-
-
 @asynccontextmanager
 async def joined(
-    cpo: Sequence[Interface], emsp: Sequence[Interface], store: MemoryStore
+    cpo: Sequence[Interface], emsp: Sequence[Interface], store: MemoryStore, profile: Profile = BILATERAL
 ) -> AsyncGenerator[tuple[Connection, Connection]]:
     """A CPO that has registered with an eMSP: its connection to the eMSP, and the eMSP's to it."""
     network = Network()
     one = a_platform(network, "cpo.example.com", Role.CPO, "CPO", cpo)
     other = a_platform(network, "emsp.example.com", Role.EMSP, "EMP", emsp, store=store)
     async with one, other:
-        token = await other.invite(BILATERAL, origins="https://cpo.example.com", id="cpo")
-        to_emsp = await one.register(BILATERAL, other.versions_url, token, id="emsp")
+        token = await other.invite(profile, origins="https://cpo.example.com", id="cpo")
+        to_emsp = await one.register(profile, other.versions_url, token, id="emsp")
         yield to_emsp, other.connection("cpo")
 
 
@@ -599,6 +672,13 @@ class TestOverTheWire:
             with pytest.raises(UnknownObject):
                 await cpo.call(v221.SessionsReceiver.patch_session, unknown, change(0))
 
+    @pytest.mark.parametrize("id", ["a//b", "/", "a/../b", "a/", "100%", "%2F", "a b?c#d"])
+    async def test_ids_of_cdrs(self, id: str) -> None:
+        """Whatever id a CDR has, it is answered a place where it is read again."""
+        async with joined([], [KeptCdrs(store := MemoryStore())], store) as (cpo, _):
+            place = await cpo.call(v221.CdrsReceiver.post_cdr, a_cdr(id=id))
+            assert (await cpo.call(v221.CdrsReceiver.get_cdr, place)).id == id
+
     async def test_pull(self) -> None:
         """The first pull fills the store, and another full one shows what is new and what is gone."""
         store, book = MemoryStore(), LocationBook([a_location(), a_location(id="LOC2")])
@@ -614,21 +694,65 @@ class TestOverTheWire:
             there = [one.id async for one in kept.locations.all("cpo")]
             assert there == ["LOC1", "LOC3"]
 
-    async def test_pull_that_does_not_know_all(self) -> None:
-        """A pull that goes on after a restart, or brings what cannot be read, shows nothing to be gone."""
+    async def test_pull_of_anothers(self, caplog: pytest.LogCaptureFixture) -> None:
+        """Of what a direct partner lists, no other party's is kept, unless the host says so; a hub's is."""
+        theirs = a_location(party_id="ABC", id="LOC2")
+        for profile, rejected in ((BILATERAL, 1), (gireve.SIMULATOR, 0)):
+            kept = KeptLocations(store := MemoryStore())
+            async with joined([], [kept], store, profile):
+                done = await kept.locations.absorb("cpo", pages([a_location(), theirs]))
+                assert (done.changed, done.rejected) == (2 - rejected, rejected)
+                done = await kept.locations.absorb("cpo", pages([theirs]), owner=PartyId("FR", "ABC"))
+                assert (done.changed, done.rejected) == (rejected, 0)
+        assert len(caplog.messages) == 1
+
+    async def test_narrow_pull(self) -> None:
+        """A full pull that was narrowed to one CPO behind a hub shows nothing of another CPO's to be gone."""
         store, book = MemoryStore(), LocationBook([a_location()])
         kept = KeptLocations(store)
-        async with joined([OwnLocations(book)], [kept], store) as (emsp, cpo):
+        listing = v221.LocationsSender.list_locations
+        async with joined([OwnLocations(book)], [kept], store, gireve.SIMULATOR) as (_, hub):
+            theirs = a_location(party_id="ABC", id="LOC2")
+            await kept.locations.absorb("cpo", pages([theirs, a_location(id="GONE")]))
+            done = await kept.locations.absorb("cpo", hub.routed(receiver=CPO).pull(listing, full=True))
+            assert (done.changed, done.removed) == (1, 1)
+            assert await listed(kept.locations.all("cpo")) == [theirs, a_location()]
+
+    async def test_pull_of_another(self) -> None:
+        """A pull over one connection is not kept under another one's name, nor as another party's."""
+        store = MemoryStore()
+        kept = KeptLocations(store)
+        async with joined([OwnLocations(LocationBook([a_location()]))], [kept], store) as (_, cpo):
+            pull = cpo.pull(v221.LocationsSender.list_locations, full=True)
+            with pytest.raises(ValueError, match="expected a pull of iop, not of cpo"):
+                await kept.locations.absorb(IOP, pull)
+            narrow = cpo.routed(receiver=CPO).pull(v221.LocationsSender.list_locations)
+            with pytest.raises(ValueError, match=r"expected a pull of FR\*EMP, not of FR\*CPO"):
+                await kept.locations.absorb("cpo", narrow, owner=EMSP)
+            assert (await kept.locations.absorb("cpo", narrow, owner=CPO)).changed == 1
+
+    async def test_pull_that_does_not_know_all(self) -> None:
+        """A pull that goes on where another broke off shows nothing to be gone; the next one does."""
+        store, book = MemoryStore(), LocationBook([a_location(id=f"LOC{number}") for number in range(4)])
+        listing = v221.LocationsSender.list_locations
+
+        class Failing(KeptLocations):
+            async def location_changed(self, ctx: Context, location: v221.Location) -> None:
+                if location.id == "LOC2":
+                    raise OSError("down")
+
+        failing, kept = Failing(store), KeptLocations(store)
+        small = evolve(BILATERAL, default_page_limit=1)
+        async with joined([OwnLocations(book)], [kept], store, small) as (emsp, cpo):
             gone = v221.LocationRef("FR", "CPO", "GONE")
             await emsp.call(v221.LocationsReceiver.put_location, gone, a_location(id="GONE"))
-            resumed, partial, whole = (
-                cpo.pull(v221.LocationsSender.list_locations, full=True) for _ in range(3)
-            )
-            resumed.resumed, partial.rejected_count = True, 1
-            removed = [
-                (await kept.locations.absorb("cpo", pull)).removed for pull in (resumed, partial, whole)
-            ]
-            assert removed == [0, 0, 1]
+            with pytest.raises(OSError, match="down"):
+                await failing.locations.absorb("cpo", cpo.pull(listing, full=True))
+            assert await kept.locations.count("cpo") == 3
+            done = await kept.locations.absorb("cpo", resumed := cpo.pull(listing, full=True))
+            assert (resumed.resumed, done.received, done.removed) == (True, 2, 0)
+            done = await kept.locations.absorb("cpo", cpo.pull(listing, full=True))
+            assert (done.received, done.changed, done.removed) == (4, 0, 1)
 
     async def test_pull_of_cdrs(self) -> None:
         """CDRs stay, though the CPO lists them no more."""
@@ -638,3 +762,20 @@ class TestOverTheWire:
             await emsp.call(v221.CdrsReceiver.post_cdr, a_cdr(id="CDR0"))
             done = await kept.cdrs.absorb("cpo", cpo.pull(v221.CdrsSender.list_cdrs, full=True))
             assert (done.received, done.removed, await kept.cdrs.count("cpo")) == (1, 0, 2)
+
+    async def test_one_object_for_both_sides(self) -> None:
+        """One object may keep a CPO's tokens, serve its CDRs and take its commands: all know the platform."""
+
+        class Everything(KeptTokens, OwnCdrs, CpoCommands):
+            def __init__(self, store: MemoryStore) -> None:
+                KeptTokens.__init__(self, store)
+                OwnCdrs.__init__(self, [a_cdr()])
+                CpoCommands.__init__(self)
+
+            async def execute_stop(self, ctx: Context, command: v221.StopSession) -> Result:
+                return v221.CommandResultType.ACCEPTED
+
+        store = MemoryStore()
+        async with joined([Everything(store)], [commands := EmspCommands()], store) as (_, cpo):
+            assert len(await listed(cpo.crawl(v221.CdrsSender.list_cdrs))) == 1
+            assert (await commands.send_stop(cpo, "S1")).succeeded

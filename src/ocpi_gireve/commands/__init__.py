@@ -6,6 +6,7 @@ The classes here speak OCPI 2.2.1; those of `commands.v211` are named alike and 
 from __future__ import annotations
 
 from ._execution import Deadlines, Outcome
+from ._sending import AnyCommanded
 from .v221 import Commanded, CpoCommands, EmspCommands, Result
 
-__all__ = ["Commanded", "CpoCommands", "Deadlines", "EmspCommands", "Outcome", "Result"]
+__all__ = ["AnyCommanded", "Commanded", "CpoCommands", "Deadlines", "EmspCommands", "Outcome", "Result"]

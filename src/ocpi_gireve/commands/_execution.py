@@ -8,18 +8,19 @@ import math
 import traceback
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from attrs import define, field, frozen, validators
 
 from .. import v211, v221
 from ..authorizations import Authorization, Authorizations
-from ..connection import Connection, url_policy
+from ..connection import url_policy
 from ..context import Context
 from ..errors import ClientError, InvalidParameters, OcpiError, Problem, ServerError, UrlRefused
 from ..outbox.policy import Outcome as Fate
 from ..outbox.policy import judge_failure
 from ..pagination import Link
+from ..receivers.host import Host, Hosted
 from ..types import OcpiEnum, PartyId, ci_key
 
 log = logging.getLogger("ocpi_gireve.commands")
@@ -56,18 +57,6 @@ LONGEST_WAIT = 8.0
 
 ACCEPTED, REJECTED, NOT_SUPPORTED, TIMEOUT = "ACCEPTED", "REJECTED", "NOT_SUPPORTED", "TIMEOUT"
 _NOT_OFFERED = "__ocpi_not_offered__"
-
-
-class Host(Protocol):
-    """What is needed of the platform that serves the commands."""
-
-    def connection(self, connection: str) -> Connection:
-        """Return a connection by its id."""
-        ...
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something after the answer has left; end it when the platform closes."""
-        ...
 
 
 @frozen(kw_only=True)
@@ -182,7 +171,7 @@ class _Job(Generic[A, R]):
         return f"{self.key[2]} of {self.ctx.partner} (request {self.ctx.request_id})"
 
 
-class Execution(Generic[Start, Stop, Reserve, Unlock, A, AW, R, RW]):
+class Execution(Hosted, Generic[Start, Stop, Reserve, Unlock, A, AW, R, RW]):
     """What `CpoCommands` is in either version; see there."""
 
     def __init__(
@@ -191,7 +180,6 @@ class Execution(Generic[Start, Stop, Reserve, Unlock, A, AW, R, RW]):
         self.deadlines = deadlines or Deadlines()
         self.authorizations = authorizations
         self._places = Authorizations() if authorizations is None else authorizations
-        self._host: Host | None = None
         self._jobs: dict[tuple[str, PartyId | None, str, str], _Job[A, R]] = {}
 
     @abstractmethod
@@ -201,10 +189,6 @@ class Execution(Generic[Start, Stop, Reserve, Unlock, A, AW, R, RW]):
     @abstractmethod
     def _accept(self) -> AW:
         """Return this version's ACCEPTED."""
-
-    def attach(self, platform: Host) -> None:
-        """Take note of the platform whose connections take the results; it calls this itself."""
-        self._host = platform
 
     # --- for the host to write -------------------------------------------------------------------------
 

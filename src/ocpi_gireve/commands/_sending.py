@@ -6,14 +6,14 @@ import asyncio
 import secrets
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from attrs import define, frozen
 
 from .. import v211, v221
 from ..connection import Connection
 from ..context import Context
-from ..errors import InvalidObject, NoAnswer, Problem, UnknownObject
+from ..errors import InvalidObject, NoAnswer, NotSent, Problem, UnknownObject
 from ..interface import operation_of
 from ..pagination import Link
 from ._execution import ACCEPTED
@@ -54,6 +54,12 @@ class Commanded(Generic[C_co, A_co, R_co]):
     def timed_out(self) -> bool:
         """Whether it was passed on and no result came: the charge point may have carried it out, or not."""
         return self.accepted and self.result is None
+
+
+AnyCommanded: TypeAlias = Commanded[
+    object, v211.CommandResponse | v221.CommandResponse, v211.CommandResponse | v221.CommandResult
+]
+"""What became of a command that we sent, whichever it was and in whichever version."""
 
 
 @define(eq=False)
@@ -112,15 +118,20 @@ class Sending(Generic[A, R]):
         # Before it leaves: a quick partner posts the result before its answer is here.
         self._sent[path] = sent
         response: A | None = None
+        lost: NoAnswer | None = None
         try:
             try:
                 response = await connection.call(operation, command)
-            except NoAnswer:
-                if not sent.result.done():
-                    raise
-            if response is not None and response.result == ACCEPTED:
-                announced = self._announced(response) or self.patience
-                await asyncio.wait({sent.result}, timeout=min(announced, self.longest))
+            except NotSent:
+                raise
+            except NoAnswer as failed:
+                # The car may charge by now: then the result, which is still to come, says so.
+                lost = failed
+            if response is None or response.result == ACCEPTED:
+                announced = None if response is None else self._announced(response)
+                await asyncio.wait({sent.result}, timeout=min(announced or self.patience, self.longest))
+            if lost is not None and not sent.result.done():
+                raise lost
         finally:
             # A result that was taken may come again, where our answer to it was lost.
             if sent.result.done():

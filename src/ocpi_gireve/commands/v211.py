@@ -24,7 +24,7 @@ from ..v211 import (
     UnlockConnector,
 )
 from ._execution import Deadlines, Execution, Outcome, Words
-from ._sending import Commanded as AnyCommanded
+from ._sending import Commanded as EitherCommanded
 from ._sending import Sending
 
 C = TypeVar("C", ReserveNow, StartSession, StopSession, UnlockConnector)
@@ -33,7 +33,7 @@ Result: TypeAlias = (
     CommandResponseType | CommandResponse | Outcome[CommandResponseType] | Outcome[CommandResponse]
 )
 """What a host says became of a command."""
-Commanded: TypeAlias = AnyCommanded[C, CommandResponse, CommandResponse]
+Commanded: TypeAlias = EitherCommanded[C, CommandResponse, CommandResponse]
 """What became of a command that we sent."""
 
 __all__ = ["Commanded", "CpoCommands", "Deadlines", "EmspCommands", "Outcome", "Result"]
@@ -85,7 +85,7 @@ class EmspCommands(Sending[CommandResponse, CommandResponse], CommandsEmsp):
         operation: Callable[[Any, Context, C], Coroutine[Any, Any, CommandResponse]],
         make: Callable[[str], C],
     ) -> Commanded[C]:
-        """Send a command and wait for its result.
+        """Send a command and wait for its result, even where the answer is lost on the way.
 
         Args:
             connection: Whom to send it to: the hub, which knows whose location it is, or the CPO's platform.

@@ -25,14 +25,14 @@ from ..v221 import (
     UnlockConnector,
 )
 from ._execution import Execution, Outcome, Words, not_offered
-from ._sending import Commanded as AnyCommanded
+from ._sending import Commanded as EitherCommanded
 from ._sending import Sending
 
 C = TypeVar("C", CancelReservation, ReserveNow, StartSession, StopSession, UnlockConnector)
 
 Result: TypeAlias = CommandResultType | CommandResult | Outcome[CommandResultType] | Outcome[CommandResult]
 """What a host says became of a command."""
-Commanded: TypeAlias = AnyCommanded[C, CommandResponse, CommandResult]
+Commanded: TypeAlias = EitherCommanded[C, CommandResponse, CommandResult]
 """What became of a command that we sent."""
 
 _WORDS = Words[CommandResponse, CommandResult](
@@ -121,6 +121,8 @@ class EmspCommands(Sending[CommandResponse, CommandResult], CommandsSender):
         cpo: PartyId | None = None,
     ) -> Commanded[C]:
         """Send a command and wait for its result, as long as the partner says.
+
+        Where the answer is lost on the way, the result is waited for all the same, for `patience`.
 
         Args:
             connection: Whom to send it to: the hub, or the CPO's platform.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Protocol, TypeAlias, TypeVar, cast
 
+from .._codec import decode, encode
 from .._model import Model, field_specs
 from ..errors import InvalidParameters, Problem
 from ..patch import Patch
@@ -46,6 +47,33 @@ def newest(old: D | None, new: D) -> D:
     return new
 
 
+def as_kept(one: M) -> M:
+    """Return an object as it is read again: of its dates, milliseconds are kept."""
+    return decode(encode(one), type(one))
+
+
+def by_date(old: D | None, new: D, pushed: bool) -> D:  # noqa: ARG001 - the date tells it
+    """Return what to keep of what a pull brought: the newer one.
+
+    Raises:
+        Late: what is kept is newer.
+    """
+    return newest(old, new)
+
+
+def unchanging(old: M | None, new: M) -> M:
+    """Return the object, which is the same for ever.
+
+    Raises:
+        Conflict: it came with other content.
+    """
+    if old is None:
+        return new
+    if new != old and as_kept(new) != old:
+        raise Conflict
+    return old
+
+
 def patched(old: M, changes: Patch[M], requires: Collection[str]) -> M:
     """Return the changed object. What a PATCH adds to a list is added once, however often it comes.
 
@@ -66,8 +94,8 @@ def _not_there(old: M, changes: Patch[M]) -> Patch[M]:
     """Return a change without the items that a list which only grows has already."""
     left = dict(changes.changes)
     for spec in field_specs(changes.model):
-        given = cast("list[object] | None", left.get(spec.name))
+        given = cast("list[Model] | None", left.get(spec.name))
         if spec.appended and given:
-            there = cast("list[object]", getattr(old, spec.name))
-            left[spec.name] = [item for item in given if item not in there]
+            there = cast("list[Model]", getattr(old, spec.name))
+            left[spec.name] = [item for item in given if item not in there and as_kept(item) not in there]
     return Patch[M].received(changes.model, left, changes.extra)

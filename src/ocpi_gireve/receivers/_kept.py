@@ -7,11 +7,16 @@ and changes nothing, and so is what is older than what is kept: such late messag
 from __future__ import annotations
 
 import logging
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
+from decimal import Decimal
 from typing import Generic, TypeVar
+from urllib.parse import unquote
 
 from .. import v211, v221
+from .._codec import decode
+from .._wire import segment_problem
 from ..context import Context
 from ..errors import InvalidParameters, Problem, UnknownObject
 from ..pagination import Link
@@ -19,9 +24,10 @@ from ..patch import Patch
 from ..store import Store
 from ..store.records import Scope, StoredObject
 from ..types import PartyId, ci_equal
-from ._judge import Conflict, Late, newest, patched
+from ._judge import Conflict, Judge, Late, newest, patched, unchanging
 from ._levels import C, E, L, Levels, known
 from ._refs import ConnectorNamed, EvseNamed, LocationNamed, OfParty, SessionNamed, TariffNamed, party_of
+from .host import Hosted
 from .rows import EvseRow, rows_of
 from .shelf import Hook, Kind, Shelf
 
@@ -43,19 +49,28 @@ FINAL = frozenset({"COMPLETED", "INVALID"})
 """How a session ends."""
 
 
+class Keeper(Hosted):
+    """Keeps something in a store; an object that inherits from several keeps all of it in one.
+
+    Each `__init__` makes its shelf and calls the next one's, so that the host calls none or one.
+    """
+
+    def __init__(self, store: Store) -> None:
+        """End the chain: what comes after it, such as a class of the host's, takes no store."""
+
+
 # --- locations -----------------------------------------------------------------------------------------
 
 
-class Locations(Generic[L, E, C, RL, RE, RC]):
+class Locations(Keeper, Generic[L, E, C, RL, RE, RC]):
     """Keeps locations.
 
     Attributes:
         locations: What is kept, to read and to fill from a pull.
     """
 
-    def __init__(self, locations: Shelf[L], levels: Levels[L, E, C]) -> None:
-        self.locations = locations
-        self._levels = levels
+    locations: Shelf[L]
+    _levels: Levels[L, E, C]
 
     async def location(self, partner: str, ref: LocationNamed) -> L:
         """Return a location that came over a connection.
@@ -150,15 +165,14 @@ def known_tariff(tariff: F | None) -> F:
     return tariff
 
 
-class Tariffs(Generic[F, RF]):
+class Tariffs(Keeper, Generic[F, RF]):
     """Keeps tariffs. Through GIREVE one id may stand for several: one for each eMSP that it is aimed at.
 
     Attributes:
         tariffs: What is kept, to read and to fill from a pull.
     """
 
-    def __init__(self, tariffs: Shelf[F]) -> None:
-        self.tariffs = tariffs
+    tariffs: Shelf[F]
 
     async def tariffs_of(self, partner: str, ref: TariffNamed) -> list[F]:
         """Return the tariffs of an id, in the order in which they first came."""
@@ -193,29 +207,8 @@ class Tariffs(Generic[F, RF]):
 # --- sessions and CDRs ---------------------------------------------------------------------------------
 
 
-class Billed:
-    """Remembers which sessions have a CDR."""
-
-    def __init__(self, store: Store, version: str) -> None:
-        self._store, self._version = store, version
-
-    async def note(self, scope: Scope, session: str, moment: datetime) -> None:
-        """Remember that a session is billed."""
-        await self._store.put_object(
-            StoredObject(
-                scope=scope,
-                kind="billed",
-                id=session,
-                version=self._version,
-                last_updated=moment,
-                body=b"",
-                digest=b"",
-            )
-        )
-
-    async def has(self, scope: Scope, session: str | None) -> bool:
-        """Tell whether a session is billed."""
-        return session is not None and await self._store.object(scope, "billed", session) is not None
+BILLED = "billed"
+"""The kind of the notes that a session has its CDR; their id is what both have in common."""
 
 
 def progressed(old: S | None, new: S, says: object, billed: bool = False) -> S:
@@ -243,17 +236,44 @@ def progressed(old: S | None, new: S, says: object, billed: bool = False) -> S:
     return newest(old, new)
 
 
-class Sessions(Generic[S, RS]):
+class SessionShelf(Shelf[S]):
+    """Sessions, which change no more after their end, nor after their CDR, whoever brings the change."""
+
+    def __init__(
+        self,
+        store: Store,
+        kind: Kind[S],
+        *,
+        changed: Hook[S],
+        billed_as: Callable[[S], str | None],
+        parties_of: Callable[[str], frozenset[PartyId] | None] | None = None,
+    ) -> None:
+        super().__init__(store, kind, changed=changed, removed=ignored, parties_of=parties_of)
+        self._billed_as = billed_as
+
+    async def put(self, ctx: Context, owner: PartyId, session: S, id: str) -> None:
+        """Keep a whole session."""
+        judge = await self._judge(Scope(ctx.partner, owner), session, pushed=True)
+        await self.change(ctx, owner, id, judge)
+
+    async def is_billed(self, scope: Scope, session: S) -> bool:
+        """Tell whether a session has its CDR."""
+        billed_as = self._billed_as(session)
+        return billed_as is not None and await self.store.object(scope, BILLED, billed_as) is not None
+
+    async def _judge(self, scope: Scope, one: S, *, pushed: bool) -> Judge[S]:
+        billed = await self.is_billed(scope, one)
+        return lambda old: progressed(old, one, one.status, billed)
+
+
+class Sessions(Keeper, Generic[S, RS]):
     """Keeps sessions.
 
     Attributes:
         sessions: What is kept, to read and to fill from a pull.
     """
 
-    def __init__(self, sessions: Shelf[S], billed_as: Callable[[S], str | None]) -> None:
-        self.sessions = sessions
-        self._billed_as = billed_as
-        self._billed = Billed(sessions.store, sessions.kind.dialect.version)
+    sessions: SessionShelf[S]
 
     async def session(self, partner: str, ref: SessionNamed) -> S:
         """Return a session that came over a connection.
@@ -269,14 +289,12 @@ class Sessions(Generic[S, RS]):
 
     async def put_session(self, ctx: Context, ref: RS, session: S) -> None:
         """Keep the session, in the place of the one there is, its charging periods included."""
-        billed = await self._is_billed(ctx, ref, session)
-        await self.sessions.change(
-            ctx, party_of(ref), ref.session_id, lambda old: progressed(old, session, session.status, billed)
-        )
+        await self.sessions.put(ctx, party_of(ref), session, ref.session_id)
 
     async def patch_session(self, ctx: Context, ref: RS, changes: Patch[S]) -> None:
         """Change some fields of the session."""
-        billed = await self._is_billed(ctx, ref, await self.session(ctx.partner, ref))
+        scope = Scope(ctx.partner, party_of(ref))
+        billed = await self.sessions.is_billed(scope, await self.session(ctx.partner, ref))
         requires = self.sessions.kind.dialect.patch_requires
 
         def judge(old: S | None) -> S:
@@ -285,9 +303,6 @@ class Sessions(Generic[S, RS]):
 
         await self.sessions.change(ctx, party_of(ref), ref.session_id, judge)
 
-    async def _is_billed(self, ctx: Context, ref: SessionNamed, session: S) -> bool:
-        return await self._billed.has(Scope(ctx.partner, party_of(ref)), self._billed_as(session))
-
 
 def _session(session: S | None) -> S:
     if session is None:
@@ -295,46 +310,63 @@ def _session(session: S | None) -> S:
     return session
 
 
-def unchanging(old: B | None, new: B) -> B:
-    """Return the CDR, which is the same for ever.
+def same_charge(stored: StoredObject, cdr: v211.CDR | v221.CDR) -> bool:
+    """Tell whether a CDR is the one that was kept in the other version: it bills the same charge."""
+    if stored.version == v211.DIALECT.version:
+        return _charge(decode(stored.body, v211.CDR)) == _charge(cdr)
+    return _charge(decode(stored.body, v221.CDR)) == _charge(cdr)
 
-    Raises:
-        Conflict: it came with other content.
-    """
-    if old is not None and old != new:
-        raise Conflict
-    return new
+
+def _charge(cdr: v211.CDR | v221.CDR) -> tuple[datetime, Decimal, str]:
+    return cdr.start_date_time.replace(microsecond=0), cdr.total_energy, cdr.currency
 
 
 def cdr_shelf(
-    store: Store, kind: Kind[B], *, received: Hook[B], session_of: Callable[[B], str | None]
+    store: Store,
+    kind: Kind[B],
+    *,
+    received: Hook[B],
+    session_of: Callable[[B], str | None],
+    parties_of: Callable[[str], frozenset[PartyId] | None] | None = None,
 ) -> Shelf[B]:
     """Make the shelf of CDRs, which notes the session that each of them bills."""
-    billed = Billed(store, kind.dialect.version)
 
     async def changed(ctx: Context, owner: PartyId, cdr: B) -> None:
         await received(ctx, owner, cdr)
         session = session_of(cdr)
-        if session is not None:
-            await billed.note(Scope(ctx.partner, owner), session, cdr.last_updated)
+        if session is None:
+            return
+        await store.put_object(
+            StoredObject(
+                scope=Scope(ctx.partner, owner),
+                kind=BILLED,
+                id=session,
+                version=kind.dialect.version,
+                last_updated=cdr.last_updated,
+                body=b"",
+                digest=b"",
+            )
+        )
 
-    return Shelf(store, kind, changed=changed, removed=ignored)
+    return Shelf(store, kind, changed=changed, removed=ignored, parties_of=parties_of)
 
 
 async def ignored(ctx: Context, owner: PartyId, one: object) -> None:
     """Do nothing, where there is no hook."""
 
 
-class Cdrs(Generic[B]):
+class Cdrs(Keeper, Generic[B]):
     """Keeps CDRs, each once: a CDR never changes, so one of a known id is the same again, or refused.
 
     Attributes:
         cdrs: What is kept, to read and to fill from a pull.
     """
 
-    def __init__(self, cdrs: Shelf[B], owner_of: Callable[[Context, B], PartyId | None]) -> None:
-        self.cdrs = cdrs
-        self._owner_of = owner_of
+    cdrs: Shelf[B]
+
+    @abstractmethod
+    def _owner_of(self, ctx: Context, cdr: B) -> PartyId | None:
+        """Return whose a CDR is that was posted; None where nobody can say."""
 
     async def cdr(self, partner: str, owner: PartyId, id: str) -> B:
         """Return a CDR that came over a connection.
@@ -348,15 +380,16 @@ class Cdrs(Generic[B]):
         return found
 
     async def post_cdr(self, ctx: Context, cdr: B) -> Link:
-        """Keep the CDR and return its place: ``{country_code}/{party_id}/{id}``.
+        """Keep the CDR and return its place: ``{country_code}/{party_id}/{id}``, where a slash is ``%2F``.
 
         Raises:
-            InvalidParameters: a CDR of that id is kept with other content, and stays as it is.
+            InvalidParameters: a CDR of that id is kept with other content, and stays as it is; or nobody can
+                say whose it is.
         """
         owner = self._owner_of(ctx, cdr)
         if owner is None:
             raise InvalidParameters("it does not say whose CDR it is")
-        place = f"{owner.country_code}/{owner.party_id}/{cdr.id}"
+        place = _place(owner, cdr.id)
         try:
             await self.cdrs.change(ctx, owner, cdr.id, lambda old: unchanging(old, cdr))
         except Conflict:
@@ -372,23 +405,39 @@ class Cdrs(Generic[B]):
         Raises:
             UnknownObject: there is none.
         """
-        country_code, party_id, cdr_id = (*link.url.split("/", 2), "", "")[:3]
+        country_code, party_id, cdr_id = map(unquote, (*link.url.split("/", 2), "", "")[:3])
         return await self.cdr(ctx.partner, PartyId(country_code, party_id), cdr_id)
+
+
+def _place(owner: PartyId, id: str) -> str:
+    """Return the place of a CDR, in which no slash is of an id's own: two at once make no path.
+
+    Raises:
+        InvalidParameters: nobody could ask for it.
+    """
+    parts = {"country_code": owner.country_code, "party_id": owner.party_id, "id": id}
+    wrong = {name: segment_problem(part) for name, part in parts.items()}
+    problems = [Problem(f"/{name}", "charset", said) for name, said in wrong.items() if said]
+    if problems:
+        raise InvalidParameters(problems=problems)
+    return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in parts.values())
 
 
 # --- tokens --------------------------------------------------------------------------------------------
 
 
-class Tokens(Generic[K, RK]):
+class Tokens(Keeper, Generic[K, RK]):
     """Keeps tokens.
 
     Attributes:
         tokens: What is kept, to read and to fill from a pull.
     """
 
-    def __init__(self, tokens: Shelf[K], id_of: Callable[[RK], str]) -> None:
-        self.tokens = tokens
-        self._id_of = id_of
+    tokens: Shelf[K]
+
+    @abstractmethod
+    def _id_of(self, ref: RK) -> str:
+        """Return what tells a token apart from the others of its owner."""
 
     async def token(self, partner: str, ref: RK) -> K:
         """Return a token that came over a connection.

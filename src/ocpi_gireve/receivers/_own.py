@@ -7,11 +7,12 @@ from typing import Generic, TypeVar
 
 from ..context import Context
 from ..pagination import Page, PageQuery, page_of
-from ..types import ci_equal
+from ..types import Role, ci_equal
 from ._book import Book
 from ._judge import Dated
 from ._levels import C, E, L, Levels, known
 from ._refs import OwnConnectorNamed, OwnEvseNamed, OwnLocationNamed
+from .host import Hosted
 
 D = TypeVar("D", bound=Dated)
 # What names an object, as the version's interface says it: a host overrides with the very same class.
@@ -23,6 +24,31 @@ RC = TypeVar("RC", bound=OwnConnectorNamed)
 def listed(objects: Iterable[D], query: PageQuery) -> Page[D]:
     """Return the page that a query asks for, out of objects in the order of their creation."""
     return page_of([one for one in objects if query.covers(one.last_updated)], query)
+
+
+class ShownToHubs(Hosted):
+    """What a hub sees that asks for itself, and not for a party behind it."""
+
+    _asked: tuple[Context, bool] | None = None
+
+    def is_for_hub(self, ctx: Context) -> bool:
+        """Tell whether a hub asks for itself.
+
+        No text says under which party a hub registers: it presented it as a HUB's, or as its only one.
+        """
+        asked = self._asked
+        if asked is None or asked[0] is not ctx:
+            # Once for all objects of a listing.
+            asked = self._asked = ctx, self._find_out(ctx)
+        return asked[1]
+
+    def _find_out(self, ctx: Context) -> bool:
+        partner = None if self._host is None else self._host.connection(ctx.partner)
+        if partner is None or not partner.profile.is_hub:
+            return False
+        roles = partner.record.roles
+        own = [one.party for one in roles if one.role is Role.HUB or len(roles) == 1]
+        return ctx.sender in (partner.profile.hub, *own)
 
 
 class OwnPlaces(Generic[L, E, C, RL, RE, RC]):

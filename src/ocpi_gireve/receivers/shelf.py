@@ -7,6 +7,7 @@ import hashlib
 import logging
 import uuid
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from datetime import datetime
 from typing import Generic, TypeAlias, TypeVar, cast
 
@@ -23,7 +24,7 @@ from ..store import Store
 from ..store.records import Scope, StoredObject
 from ..types import PartyId, ci_equal
 from ._desk import Place, desk_of, place_of
-from ._judge import Conflict, Judge, Late
+from ._judge import Conflict, Judge, Late, by_date
 
 log = logging.getLogger("ocpi_gireve.receivers")
 
@@ -62,6 +63,7 @@ class Kind(Generic[M]):
         pulled: What the store keeps of what it has and what a pull brought; told whether the object was
             pushed meanwhile, so that the pull may be behind.
         lasting: Whether its objects stay for good, so that no pull shows any of them to be gone.
+        is_same: Whether an object is the one that was kept in another version, of what is news only once.
     """
 
     name: str
@@ -69,8 +71,9 @@ class Kind(Generic[M]):
     model: type[M]
     id_of: Callable[[M], str]
     owner_of: Callable[[M, PartyId | None], PartyId | None]
-    pulled: Callable[[M | None, M, bool], M]
+    pulled: Callable[[M | None, M, bool], M] = by_date
     lasting: bool = False
+    is_same: Callable[[StoredObject, M], bool] | None = None
 
 
 @frozen(kw_only=True)
@@ -93,16 +96,25 @@ class Absorbed:
 
 @define(eq=False)
 class _Visit:
-    """What is known of one pull so far."""
+    """What is known of one pull so far.
+
+    Attributes:
+        theirs: The parties whose objects it may bring; None: anybody's.
+    """
 
     ctx: Context
-    owner: PartyId | None
+    theirs: frozenset[PartyId] | None
     pushed: set[Place]
     came: set[Place] = field(factory=set[Place])
     received: int = 0
     changed: int = 0
     removed: int = 0
     rejected: int = 0
+
+    @property
+    def owner(self) -> PartyId | None:
+        """The only party whose objects it brings; None: there may be several."""
+        return next(iter(self.theirs)) if self.theirs is not None and len(self.theirs) == 1 else None
 
 
 class Shelf(Generic[M]):
@@ -114,11 +126,20 @@ class Shelf(Generic[M]):
         stale: How many messages came too late: older than what is kept, or after the end.
     """
 
-    def __init__(self, store: Store, kind: Kind[M], *, changed: Hook[M], removed: Hook[M]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        kind: Kind[M],
+        *,
+        changed: Hook[M],
+        removed: Hook[M],
+        parties_of: Callable[[str], frozenset[PartyId] | None] | None = None,
+    ) -> None:
         self.stale = 0
         self.store = store
         self.kind = kind
         self._changed, self._removed = changed, removed
+        self._parties_of = parties_of
         self._desk = desk_of(store)
 
     # --- reading ---------------------------------------------------------------------------------------
@@ -135,6 +156,16 @@ class Shelf(Generic[M]):
             StoreError: the store cannot be read.
         """
         return self._opened(await self.store.object(Scope(partner, owner), self.kind.name, id))
+
+    async def named(self, partner: str, id: str) -> list[tuple[PartyId, M]]:
+        """Return the objects of an id, each with its owner, in the order in which they first came.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        found = await self.store.objects_named(partner, self.kind.name, id)
+        opened = [(stored.scope.owner, self._opened(stored)) for stored in found]
+        return [(owner, one) for owner, one in opened if one is not None]
 
     async def all(
         self, partner: str, owner: PartyId | None = None, *, changed_since: datetime | None = None
@@ -242,33 +273,40 @@ class Shelf(Generic[M]):
     ) -> Absorbed:
         """Keep what a pull brings: ``await places.locations.absorb("iop", iop.pull(...))``.
 
-        Each object is kept as it comes. So a pull that is cut off loses nothing, and the next one brings the
-        rest. What is kept and did not come is removed at the end of a full pull. Nothing that is pushed
-        meanwhile is undone.
+        The objects of a page are kept together, before the next page is asked for. So a pull that is cut off
+        loses nothing, and the next one brings the rest. What is kept and did not come is removed after a full
+        pull. Nothing that is pushed meanwhile is undone.
 
         Args:
             partner: The id of the connection that is pulled over.
             pull: The pull, or the pages of a listing.
             full: Whether pages are all there is; a pull knows it.
-            owner: The only party whose objects were asked for. In 2.1.1 it also says whose they are, which
-                is otherwise read from where IOP writes it.
+            owner: The only party whose objects were asked for, which a pull knows that was narrowed to it;
+                None: every party's that the partner presented, and anybody's where it is a hub. In 2.1.1 it
+                also says whose they are; else a direct partner's are its own, and IOP writes into an object
+                whose it is.
 
         Raises:
             StoreError: the store failed.
             OcpiError: the pull failed; nothing is removed.
-            ValueError: pages of sessions or CDRs as all there is: they stay for good.
+            ValueError: a pull of another partner, or of another party; pages of sessions or CDRs as all there
+                is: they stay for good.
             Exception: whatever the hook raises.
         """
         if full and self.kind.lasting:
             raise ValueError(f"expected full=False: what is kept as {self.kind.name} stays")
+        known = cast("Pull[M]", pull) if isinstance(pull, Pull) else None
+        if known is not None:
+            owner = _owner_of_pull(known, partner, owner)
         with self._desk.watch() as pushed:
-            visit = _Visit(self._pull_context(partner), owner, pushed)
-            if isinstance(pull, Pull):
-                full = await self._take_pull(visit, cast("Pull[M]", pull))
+            visit = _Visit(self._pull_context(partner), self._listed_by(partner, owner), pushed)
+            if known is not None:
+                # Whatever ends it, the next one goes on at the page that was not taken whole.
+                async with aclosing(known):
+                    await self._take_pages(visit, known.pages())
+                full = known.whole and not self.kind.lasting
             else:
-                async for page in pull:
-                    visit.rejected += len(page.rejected)
-                    await self._take_page(visit, page)
+                await self._take_pages(visit, cast("AsyncIterable[Page[M]]", pull))
             if full and visit.rejected:
                 log.warning(
                     "%s: %d items not taken, so no %s is removed", partner, visit.rejected, self.kind.name
@@ -279,43 +317,45 @@ class Shelf(Generic[M]):
             received=visit.received, changed=visit.changed, removed=visit.removed, rejected=visit.rejected
         )
 
-    async def _take_pull(self, visit: _Visit, pull: Pull[M]) -> bool:
-        """Take every object of a pull; tell whether they are all there is."""
-        # One by one: asked for the next one, the pull notes that the page before was taken whole.
-        async for one in pull:
-            await self._take(visit, one)
-        visit.rejected += pull.rejected_count
-        # One that was resumed does not know what came before.
-        return pull.full and not pull.resumed and not self.kind.lasting
+    def _listed_by(self, partner: str, owner: PartyId | None) -> frozenset[PartyId] | None:
+        """Return whose objects a partner may list: its own parties', unless the host names another."""
+        if owner is not None:
+            return frozenset({owner})
+        return None if self._parties_of is None else self._parties_of(partner)
 
-    async def _take_page(self, visit: _Visit, page: Page[M]) -> None:
-        """Take the objects of a page at once: a store on disk keeps many as fast as one."""
-        ended = await asyncio.gather(*(self._take(visit, one) for one in page.items), return_exceptions=True)
-        failed = next((one for one in ended if one is not None), None)
-        if failed is not None:
-            raise failed
+    async def _take_pages(self, visit: _Visit, pages: AsyncIterable[Page[M]]) -> None:
+        """Take the objects of each page at once: a store on disk keeps many as fast as one."""
+        async for page in pages:
+            visit.rejected += len(page.rejected)
+            taken = (self._take(visit, one) for one in page.items)
+            ended = await asyncio.gather(*taken, return_exceptions=True)
+            failed = next((one for one in ended if one is not None), None)
+            if failed is not None:
+                raise failed
 
     async def _take(self, visit: _Visit, one: M) -> None:
         visit.received += 1
         partner, named = visit.ctx.partner, self.kind.id_of(one)
         owner = self.kind.owner_of(one, visit.owner)
-        if owner is None:
+        if owner is None or (visit.theirs is not None and owner not in visit.theirs):
             visit.rejected += 1
-            log.warning("%s: a pulled %s is left out: nobody knows whose it is", partner, self.kind.name)
+            what = "nobody knows whose it is, or it is another party's"
+            log.warning("%s: a pulled %s is left out: %s", partner, self.kind.name, what)
             return
         place = self._place(partner, owner, named)
         visit.came.add(place)
         try:
             async with self._desk.hold(place):
-                judge, pushed = self.kind.pulled, place in visit.pushed
-                news = await self._keep(visit.ctx, owner, named, lambda old: judge(old, one, pushed))
+                judge = await self._judge(Scope(partner, owner), one, pushed=place in visit.pushed)
+                news = await self._keep(visit.ctx, owner, named, judge)
                 visit.changed += news
         except Conflict:
             visit.rejected += 1
-            self._alarm(partner)
+            self._alarm(partner, f"{self.kind.name} {owner}/{named}")
 
-    def _alarm(self, partner: str) -> None:
-        log.error("%s: a pulled %s is kept with other content; left out", partner, self.kind.name)
+    def _alarm(self, partner: str, what: str) -> None:
+        """Tell of what never changes and did: of CDRs, whose ids are nobody's secret."""
+        log.error("%s: the pulled %s is kept with other content; left out", partner, what)
 
     async def _remove_others(self, visit: _Visit) -> None:
         gone = [
@@ -330,10 +370,16 @@ class Shelf(Generic[M]):
                 if place not in visit.pushed:
                     visit.removed += await self._drop(visit.ctx, scope, named)
 
+    async def _judge(self, scope: Scope, one: M, *, pushed: bool) -> Judge[M]:
+        """Return what makes of what is kept, and what a pull brought, what is to be kept."""
+        return lambda old: self.kind.pulled(old, one, pushed)
+
     # --- the store -------------------------------------------------------------------------------------
 
     async def _keep(self, ctx: Context, owner: PartyId, id: str, judge: Judge[M]) -> bool:
-        old = await self.find(ctx.partner, owner, id)
+        scope = Scope(ctx.partner, owner)
+        stored = await self.store.object(scope, self.kind.name, id)
+        old = self._opened(stored)
         try:
             new = judge(old)
         except Late:
@@ -343,11 +389,15 @@ class Shelf(Generic[M]):
             return False
         if not ci_equal(self.kind.id_of(new), id):
             raise InvalidParameters(problems=[Problem("", "url-mismatch", "expected the object of the URL")])
-        await self._changed(ctx, owner, new)
         body = encode(new)
+        if stored is not None and old is not None and stored.body == body:
+            return False  # the difference is not kept: of a date, milliseconds are
+        news = stored is None or old is not None or self._is_news(stored, new)
+        if news:
+            await self._changed(ctx, owner, new)
         await self.store.put_object(
             StoredObject(
-                scope=Scope(ctx.partner, owner),
+                scope=scope,
                 kind=self.kind.name,
                 id=id,
                 version=self.kind.dialect.version,
@@ -356,7 +406,19 @@ class Shelf(Generic[M]):
                 digest=hashlib.sha256(body).digest(),
             )
         )
-        return True
+        return news
+
+    def _is_news(self, stored: StoredObject, new: M) -> bool:
+        """Tell whether the hook is to learn of what came in another version before: a CDR is billed once.
+
+        Raises:
+            Conflict: it is another one.
+        """
+        if self.kind.is_same is None:
+            return True
+        if not self.kind.is_same(stored, new):
+            raise Conflict
+        return False
 
     async def _drop(self, ctx: Context, scope: Scope, id: str) -> bool:
         stored = await self.store.object(scope, self.kind.name, id)
@@ -371,9 +433,9 @@ class Shelf(Generic[M]):
         self, partner: str, owner: PartyId | None, changed_since: datetime | None = None
     ) -> AsyncIterator[StoredObject]:
         seen: set[Place] = set()
-        offset, last = 0, None
+        offset = 0
         while True:
-            # The last one again: where it has moved, something before it has come or gone.
+            # One that was seen again: before it nothing was passed over, whatever has come or gone meanwhile.
             overlap = 1 if offset else 0
             found = await self.store.objects(
                 partner,
@@ -384,8 +446,8 @@ class Shelf(Generic[M]):
                 limit=PAGE + overlap,
             )
             places = [self._place_of(stored) for stored in found]
-            if overlap and places[:1] != [last]:
-                offset = 0
+            if overlap and seen.isdisjoint(places[:1]):
+                offset = max(0, offset - PAGE)
                 continue
             for place, stored in zip(places, found, strict=True):
                 if place not in seen:
@@ -393,7 +455,7 @@ class Shelf(Generic[M]):
                     yield stored
             if len(found) < PAGE + overlap:
                 return
-            offset, last = offset + PAGE, places[-1]
+            offset += PAGE
 
     def _opened(self, stored: StoredObject | None) -> M | None:
         """Read what is kept. What was kept in another version of OCPI is replaced when it comes again."""
@@ -414,3 +476,16 @@ class Shelf(Generic[M]):
             request_id=str(uuid.uuid4()),
             correlation_id=str(uuid.uuid4()),
         )
+
+
+def _owner_of_pull(pull: Pull[M], partner: str, owner: PartyId | None) -> PartyId | None:
+    """Return the only party whose objects a pull brings: what others have must not seem to be gone.
+
+    Raises:
+        ValueError: it is not what the caller takes it for.
+    """
+    if pull.partner != partner:
+        raise ValueError(f"expected a pull of {partner}, not of {pull.partner}")
+    if owner is not None and pull.owner not in (None, owner):
+        raise ValueError(f"expected a pull of {owner}, not of {pull.owner}")
+    return owner or pull.owner

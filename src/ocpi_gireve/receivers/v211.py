@@ -1,8 +1,8 @@
 """Receivers of OCPI 2.1.1 that keep in a store what partners send; how they keep it, no version says.
 
 A 2.1.1 object does not say whose it is. What is pushed belongs to the party in its URL. Of what is posted or
-pulled, IOP writes the owner elsewhere into the object; a direct partner's is the partner, or the party named
-to `Shelf.absorb`.
+pulled, IOP writes the owner elsewhere into the object. A direct partner's is its own, whatever it writes into
+it, or the party's that is named to `Shelf.absorb`.
 """
 
 from __future__ import annotations
@@ -47,25 +47,23 @@ from ..v211 import (
     TokensEmsp,
 )
 from ._book import Book
-from ._judge import newest, patched
+from ._judge import patched, unchanging
 from ._kept import (
     Cdrs,
     Locations,
     Sessions,
+    SessionShelf,
     Tariffs,
     Tokens,
     cdr_shelf,
-    ignored,
     known_tariff,
-    progressed,
-    unchanging,
+    same_charge,
 )
 from ._levels import Levels
-from ._own import OwnPlaces, listed
+from ._own import OwnPlaces, ShownToHubs, listed
 from ._refs import party_of
 from .shelf import Kind, Shelf
 
-M = TypeVar("M", Tariff, Token)
 N = TypeVar("N", Tariff, Session, CDR, Token)
 
 _EVSE_ID = re.compile(r"([A-Z]{2})\*?([A-Z0-9]{3})\*?E", re.IGNORECASE | re.ASCII)
@@ -93,10 +91,6 @@ def _cpo(location: Location) -> PartyId | None:
     return found
 
 
-def _pulled(old: M | None, new: M, pushed: bool) -> M:  # noqa: ARG001 - the date tells it
-    return newest(old, new)
-
-
 def _tariff_owner(tariff: Tariff, asked: PartyId | None) -> PartyId | None:
     if asked is not None or tariff.country_code is None or tariff.party_id is None:
         return asked
@@ -117,7 +111,6 @@ TARIFF = Kind(
     model=Tariff,
     id_of=lambda tariff: tariff.id,
     owner_of=_tariff_owner,
-    pulled=_pulled,
 )
 SESSION = Kind(
     name="session",
@@ -125,7 +118,6 @@ SESSION = Kind(
     model=Session,
     id_of=lambda session: session.id,
     owner_of=lambda session, asked: asked or _cpo(session.location),
-    pulled=lambda old, new, _: progressed(old, new, new.status),
     lasting=True,
 )
 CDRS = Kind(
@@ -136,6 +128,7 @@ CDRS = Kind(
     owner_of=lambda cdr, asked: asked or _cpo(cdr.location),
     pulled=lambda old, new, _: unchanging(old, new),
     lasting=True,
+    is_same=same_charge,
 )
 TOKEN = Kind(
     name="token",
@@ -143,7 +136,6 @@ TOKEN = Kind(
     model=Token,
     id_of=lambda token: token.uid,
     owner_of=lambda token, asked: asked or emsp_of(token),
-    pulled=_pulled,
 )
 
 
@@ -182,9 +174,17 @@ class KeptLocations(Locations[Location, EVSE, Connector, LocationRef, EvseRef, C
         locations: What is kept, to read and to fill from a pull.
     """
 
+    _levels = LEVELS
+
     def __init__(self, store: Store) -> None:
-        shelf = Shelf(store, LOCATION, changed=self.location_changed, removed=self.location_removed)
-        super().__init__(shelf, LEVELS)
+        super().__init__(store)
+        self.locations = Shelf(
+            store,
+            LOCATION,
+            changed=self.location_changed,
+            removed=self.location_removed,
+            parties_of=self._parties_of,
+        )
 
     async def location_changed(self, ctx: Context, owner: PartyId, location: Location) -> None:
         """Override to learn of each change, before it is kept.
@@ -207,8 +207,14 @@ class KeptTariffs(Tariffs[Tariff, TariffRef], TariffsEmsp):
     """
 
     def __init__(self, store: Store) -> None:
-        shelf = Shelf(store, TARIFF, changed=self.tariff_changed, removed=self.tariff_removed)
-        super().__init__(shelf)
+        super().__init__(store)
+        self.tariffs = Shelf(
+            store,
+            TARIFF,
+            changed=self.tariff_changed,
+            removed=self.tariff_removed,
+            parties_of=self._parties_of,
+        )
 
     async def patch_tariff(self, ctx: Context, ref: TariffRef, changes: Patch[Tariff]) -> None:
         """Change some fields of the tariff."""
@@ -243,8 +249,14 @@ class KeptSessions(Sessions[Session, SessionRef], SessionsEmsp):
     """
 
     def __init__(self, store: Store) -> None:
-        shelf = Shelf(store, SESSION, changed=self.session_changed, removed=ignored)
-        super().__init__(shelf, lambda session: session.authorization_id)
+        super().__init__(store)
+        self.sessions = SessionShelf(
+            store,
+            SESSION,
+            changed=self.session_changed,
+            billed_as=lambda session: session.authorization_id,
+            parties_of=self._parties_of,
+        )
 
     async def session_changed(self, ctx: Context, owner: PartyId, session: Session) -> None:
         """Override to learn of each change, before it is kept.
@@ -264,16 +276,24 @@ class KeptCdrs(Cdrs[CDR], CdrsEmsp):
     """
 
     def __init__(self, store: Store) -> None:
-        shelf = cdr_shelf(
-            store, CDRS, received=self.cdr_received, session_of=lambda cdr: cdr.authorization_id
+        super().__init__(store)
+        self.cdrs = cdr_shelf(
+            store,
+            CDRS,
+            received=self.cdr_received,
+            session_of=lambda cdr: cdr.authorization_id,
+            parties_of=self._parties_of,
         )
-        super().__init__(shelf, lambda ctx, cdr: _cpo(cdr.location) or ctx.sender)
 
     async def cdr_received(self, ctx: Context, owner: PartyId, cdr: CDR) -> None:
         """Override to learn of each new CDR, before it is kept.
 
         What it raises is answered, and nothing is kept, so that the partner posts it again.
         """
+
+    def _owner_of(self, ctx: Context, cdr: CDR) -> PartyId | None:
+        theirs = self._parties_of(ctx.partner)
+        return (_cpo(cdr.location) if theirs is None else None) or ctx.sender
 
 
 class KeptTokens(Tokens[Token, TokenRef], TokensCpo):
@@ -287,8 +307,28 @@ class KeptTokens(Tokens[Token, TokenRef], TokensCpo):
     """
 
     def __init__(self, store: Store) -> None:
-        shelf = Shelf(store, TOKEN, changed=self.token_changed, removed=self.token_removed)
-        super().__init__(shelf, lambda ref: ref.token_uid)
+        super().__init__(store)
+        self.tokens = Shelf(
+            store,
+            TOKEN,
+            changed=self.token_changed,
+            removed=self.token_removed,
+            parties_of=self._parties_of,
+        )
+
+    async def tokens_with(self, partner: str, uid: str) -> list[tuple[PartyId, Token]]:
+        """Return the tokens of a uid, each with its owner: of a card at a charger nobody knows whose it is.
+
+        Two eMSPs may have given out one uid; the one whose token came first comes first.
+
+        Args:
+            partner: The id of the connection over which they came.
+            uid: The token as the charger read it.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        return await self.tokens.named(partner, uid)
 
     async def token_changed(self, ctx: Context, owner: PartyId, token: Token) -> None:
         """Override to learn of each change, before it is kept.
@@ -298,6 +338,9 @@ class KeptTokens(Tokens[Token, TokenRef], TokensCpo):
 
     async def token_removed(self, ctx: Context, owner: PartyId, token: Token) -> None:
         """Override to learn of each token that a full pull shows to be gone, before it is forgotten."""
+
+    def _id_of(self, ref: TokenRef) -> str:
+        return ref.token_uid
 
 
 # --- our own objects -----------------------------------------------------------------------------------
@@ -342,50 +385,50 @@ class OwnTariffs(TariffsCpo):
         return listed((one for one in _asked(self._tariffs, ctx) if self.visible(ctx, one)), query)
 
 
-class OwnSessions(SessionsCpo):
+class OwnSessions(ShownToHubs, SessionsCpo):
     """Serves our sessions: of the party that is asked, with contracts of the one that asks.
+
+    A hub sees all, for it passes them on.
 
     Args:
         sessions: A collection for each party of ours, as it stands now, in the order of creation.
-        hubs: The parties that see all, for they pass them on: IOP's id.
     """
 
-    def __init__(
-        self, sessions: Mapping[PartyId, Collection[Session]], hubs: Collection[PartyId] = ()
-    ) -> None:
-        self._sessions, self._hubs = sessions, hubs
+    def __init__(self, sessions: Mapping[PartyId, Collection[Session]]) -> None:
+        self._sessions = sessions
 
     def visible(self, ctx: Context, session: Session) -> bool:
         """Override to show a partner other sessions, such as those with contract ids that name no eMSP."""
-        return _concerns(ctx, session.auth_id, self._hubs)
+        return self.is_for_hub(ctx) or _concerns(ctx, session.auth_id)
 
     async def list_sessions(self, ctx: Context, query: PageQuery) -> Page[Session]:
         """Return one page."""
         return listed((one for one in _asked(self._sessions, ctx) if self.visible(ctx, one)), query)
 
 
-class OwnCdrs(CdrsCpo):
+class OwnCdrs(ShownToHubs, CdrsCpo):
     """Serves our CDRs: of the party that is asked, with contracts of the one that asks.
+
+    A hub sees all, for it passes them on.
 
     Args:
         cdrs: A collection for each party of ours, as it stands now, in the order of creation.
-        hubs: The parties that see all, for they pass them on: IOP's id.
     """
 
-    def __init__(self, cdrs: Mapping[PartyId, Collection[CDR]], hubs: Collection[PartyId] = ()) -> None:
-        self._cdrs, self._hubs = cdrs, hubs
+    def __init__(self, cdrs: Mapping[PartyId, Collection[CDR]]) -> None:
+        self._cdrs = cdrs
 
     def visible(self, ctx: Context, cdr: CDR) -> bool:
         """Override to show a partner other CDRs, such as those with contract ids that name no eMSP."""
-        return _concerns(ctx, cdr.auth_id, self._hubs)
+        return self.is_for_hub(ctx) or _concerns(ctx, cdr.auth_id)
 
     async def list_cdrs(self, ctx: Context, query: PageQuery) -> Page[CDR]:
         """Return one page."""
         return listed((one for one in _asked(self._cdrs, ctx) if self.visible(ctx, one)), query)
 
 
-def _concerns(ctx: Context, auth_id: str, hubs: Collection[PartyId]) -> bool:
-    return ctx.sender is not None and ctx.sender in (emsp_of_contract(auth_id), *hubs)
+def _concerns(ctx: Context, auth_id: str) -> bool:
+    return ctx.sender is not None and ctx.sender == emsp_of_contract(auth_id)
 
 
 class OwnTokens(TokensEmsp):

@@ -47,14 +47,13 @@ from ..v221 import (
     TokenType,
 )
 from ._book import Book
-from ._judge import newest
-from ._kept import Cdrs, Locations, Sessions, Tariffs, Tokens, cdr_shelf, ignored, progressed, unchanging
+from ._judge import newest, unchanging
+from ._kept import Cdrs, Keeper, Locations, Sessions, SessionShelf, Tariffs, Tokens, cdr_shelf, same_charge
 from ._levels import Levels
-from ._own import OwnPlaces, listed
+from ._own import OwnPlaces, ShownToHubs, listed
 from ._refs import OfParty, party_of
 from .shelf import Kind, Shelf
 
-M = TypeVar("M", Tariff, Token, ClientInfo)
 N = TypeVar("N", Tariff, Session, CDR, Token)
 
 
@@ -76,10 +75,6 @@ def _owner(one: OfParty, asked: PartyId | None) -> PartyId | None:
     return owner if asked in (None, owner) else None
 
 
-def _pulled(old: M | None, new: M, pushed: bool) -> M:  # noqa: ARG001 - the date tells it
-    return newest(old, new)
-
-
 def tariff_id(tariff: Tariff) -> str:
     """Return what tells a CPO's tariffs apart: the id, and the eMSP that it is aimed at. (GIREVE, TAR-016)"""
     country, party = tariff.target_operator_country_code, tariff.target_operator_party_id
@@ -99,14 +94,13 @@ LOCATION = Kind(
     owner_of=_owner,
     pulled=LEVELS.pulled,
 )
-TARIFF = Kind(name="tariff", dialect=DIALECT, model=Tariff, id_of=tariff_id, owner_of=_owner, pulled=_pulled)
+TARIFF = Kind(name="tariff", dialect=DIALECT, model=Tariff, id_of=tariff_id, owner_of=_owner)
 SESSION = Kind(
     name="session",
     dialect=DIALECT,
     model=Session,
     id_of=lambda session: session.id,
     owner_of=_owner,
-    pulled=lambda old, new, _: progressed(old, new, new.status),
     lasting=True,
 )
 CDRS = Kind(
@@ -117,6 +111,7 @@ CDRS = Kind(
     owner_of=_owner,
     pulled=lambda old, new, _: unchanging(old, new),
     lasting=True,
+    is_same=same_charge,
 )
 TOKEN = Kind(
     name="token",
@@ -124,7 +119,6 @@ TOKEN = Kind(
     model=Token,
     id_of=lambda token: token_id(token.type, token.uid),
     owner_of=_owner,
-    pulled=_pulled,
 )
 CLIENT_INFO = Kind(
     name="clientinfo",
@@ -132,7 +126,6 @@ CLIENT_INFO = Kind(
     model=ClientInfo,
     id_of=lambda info: str(info.role),
     owner_of=_owner,
-    pulled=_pulled,
 )
 
 
@@ -168,15 +161,16 @@ class KeptLocations(
         locations: What is kept, to read and to fill from a pull.
     """
 
+    _levels = LEVELS
+
     def __init__(self, store: Store) -> None:
-        super().__init__(
-            Shelf(
-                store,
-                LOCATION,
-                changed=lambda ctx, _, location: self.location_changed(ctx, location),
-                removed=lambda ctx, _, location: self.location_removed(ctx, location),
-            ),
-            LEVELS,
+        super().__init__(store)
+        self.locations = Shelf(
+            store,
+            LOCATION,
+            changed=lambda ctx, _, location: self.location_changed(ctx, location),
+            removed=lambda ctx, _, location: self.location_removed(ctx, location),
+            parties_of=self._parties_of,
         )
 
     async def location_changed(self, ctx: Context, location: Location) -> None:
@@ -200,13 +194,13 @@ class KeptTariffs(Tariffs[Tariff, TariffRef], TariffsReceiver):
     """
 
     def __init__(self, store: Store) -> None:
-        super().__init__(
-            Shelf(
-                store,
-                TARIFF,
-                changed=lambda ctx, _, tariff: self.tariff_changed(ctx, tariff),
-                removed=lambda ctx, _, tariff: self.tariff_removed(ctx, tariff),
-            ),
+        super().__init__(store)
+        self.tariffs = Shelf(
+            store,
+            TARIFF,
+            changed=lambda ctx, _, tariff: self.tariff_changed(ctx, tariff),
+            removed=lambda ctx, _, tariff: self.tariff_removed(ctx, tariff),
+            parties_of=self._parties_of,
         )
 
     async def tariff_changed(self, ctx: Context, tariff: Tariff) -> None:
@@ -232,14 +226,13 @@ class KeptSessions(Sessions[Session, SessionRef], SessionsReceiver):
     """
 
     def __init__(self, store: Store) -> None:
-        super().__init__(
-            Shelf(
-                store,
-                SESSION,
-                changed=lambda ctx, _, session: self.session_changed(ctx, session),
-                removed=ignored,
-            ),
-            lambda session: session.id,
+        super().__init__(store)
+        self.sessions = SessionShelf(
+            store,
+            SESSION,
+            changed=lambda ctx, _, session: self.session_changed(ctx, session),
+            billed_as=lambda session: session.id,
+            parties_of=self._parties_of,
         )
 
     async def session_changed(self, ctx: Context, session: Session) -> None:
@@ -260,14 +253,13 @@ class KeptCdrs(Cdrs[CDR], CdrsReceiver):
     """
 
     def __init__(self, store: Store) -> None:
-        super().__init__(
-            cdr_shelf(
-                store,
-                CDRS,
-                received=lambda ctx, _, cdr: self.cdr_received(ctx, cdr),
-                session_of=lambda cdr: cdr.session_id,
-            ),
-            lambda _, cdr: party_of(cdr),
+        super().__init__(store)
+        self.cdrs = cdr_shelf(
+            store,
+            CDRS,
+            received=lambda ctx, _, cdr: self.cdr_received(ctx, cdr),
+            session_of=lambda cdr: cdr.session_id,
+            parties_of=self._parties_of,
         )
 
     async def cdr_received(self, ctx: Context, cdr: CDR) -> None:
@@ -275,6 +267,9 @@ class KeptCdrs(Cdrs[CDR], CdrsReceiver):
 
         What it raises is answered, and nothing is kept, so that the partner posts it again.
         """
+
+    def _owner_of(self, ctx: Context, cdr: CDR) -> PartyId:
+        return party_of(cdr)
 
 
 class KeptTokens(Tokens[Token, TokenRef], TokensReceiver):
@@ -288,15 +283,31 @@ class KeptTokens(Tokens[Token, TokenRef], TokensReceiver):
     """
 
     def __init__(self, store: Store) -> None:
-        super().__init__(
-            Shelf(
-                store,
-                TOKEN,
-                changed=lambda ctx, _, token: self.token_changed(ctx, token),
-                removed=lambda ctx, _, token: self.token_removed(ctx, token),
-            ),
-            lambda ref: token_id(ref.type, ref.token_uid),
+        super().__init__(store)
+        self.tokens = Shelf(
+            store,
+            TOKEN,
+            changed=lambda ctx, _, token: self.token_changed(ctx, token),
+            removed=lambda ctx, _, token: self.token_removed(ctx, token),
+            parties_of=self._parties_of,
         )
+
+    async def tokens_with(
+        self, partner: str, uid: str, type: TokenType = TokenType.RFID
+    ) -> list[tuple[PartyId, Token]]:
+        """Return the tokens of a uid, each with its owner: of a card at a charger nobody knows whose it is.
+
+        Two eMSPs may have given out one uid; the one whose token came first comes first.
+
+        Args:
+            partner: The id of the connection over which they came.
+            uid: The token as the charger read it.
+            type: Its type.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        return await self.tokens.named(partner, token_id(type, uid))
 
     async def put_token(self, ctx: Context, ref: TokenRef, token: Token) -> None:
         """Keep the token.
@@ -318,8 +329,11 @@ class KeptTokens(Tokens[Token, TokenRef], TokensReceiver):
     async def token_removed(self, ctx: Context, token: Token) -> None:
         """Override to learn of each token that a full pull shows to be gone, before it is forgotten."""
 
+    def _id_of(self, ref: TokenRef) -> str:
+        return token_id(ref.type, ref.token_uid)
 
-class KeptClientInfos(HubClientInfoReceiver):
+
+class KeptClientInfos(Keeper, HubClientInfoReceiver):
     """Keeps in a store what hubs say of their clients: of each party, in each of its roles.
 
     Args:
@@ -330,6 +344,7 @@ class KeptClientInfos(HubClientInfoReceiver):
     """
 
     def __init__(self, store: Store) -> None:
+        super().__init__(store)
         self.client_infos = Shelf(
             store,
             CLIENT_INFO,
@@ -403,20 +418,21 @@ class OwnTariffs(TariffsSender):
         return listed((one for one in _asked(self._tariffs, ctx) if self.visible(ctx, one)), query)
 
 
-class OwnSessions(SessionsSender):
+class OwnSessions(ShownToHubs, SessionsSender):
     """Serves the sessions of a collection: of the party that is asked, with tokens of the one that asks.
+
+    A hub that asks for itself sees all, for it passes them on.
 
     Args:
         sessions: A collection of ours, as it stands now, in the order of creation.
-        hubs: The parties that see all, for they pass them on: IOP's id.
     """
 
-    def __init__(self, sessions: Collection[Session], hubs: Collection[PartyId] = ()) -> None:
-        self._sessions, self._hubs = sessions, hubs
+    def __init__(self, sessions: Collection[Session]) -> None:
+        self._sessions = sessions
 
     def visible(self, ctx: Context, session: Session) -> bool:
         """Override to show a partner other sessions."""
-        return ctx.sender in (party_of(session.cdr_token), *self._hubs)
+        return self.is_for_hub(ctx) or ctx.sender == party_of(session.cdr_token)
 
     async def list_sessions(self, ctx: Context, query: PageQuery) -> Page[Session]:
         """Return one page."""
@@ -429,20 +445,21 @@ class OwnSessions(SessionsSender):
         raise UnknownObject("no EVSE here takes charging preferences", status_code=2001)
 
 
-class OwnCdrs(CdrsSender):
+class OwnCdrs(ShownToHubs, CdrsSender):
     """Serves the CDRs of a collection: of the party that is asked, with tokens of the one that asks.
+
+    A hub that asks for itself sees all, for it passes them on.
 
     Args:
         cdrs: A collection of ours, as it stands now, in the order of creation.
-        hubs: The parties that see all, for they pass them on: IOP's id.
     """
 
-    def __init__(self, cdrs: Collection[CDR], hubs: Collection[PartyId] = ()) -> None:
-        self._cdrs, self._hubs = cdrs, hubs
+    def __init__(self, cdrs: Collection[CDR]) -> None:
+        self._cdrs = cdrs
 
     def visible(self, ctx: Context, cdr: CDR) -> bool:
         """Override to show a partner other CDRs."""
-        return ctx.sender in (party_of(cdr.cdr_token), *self._hubs)
+        return self.is_for_hub(ctx) or ctx.sender == party_of(cdr.cdr_token)
 
     async def list_cdrs(self, ctx: Context, query: PageQuery) -> Page[CDR]:
         """Return one page."""
