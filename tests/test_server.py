@@ -340,8 +340,22 @@ async def test_what_is_not_served(method: str, path: str, status: int) -> None:
 async def test_elsewhere_on_the_host() -> None:
     """What lies outside the public URL's path is not served, however it looks."""
     server = serve(EmspLocations()).server
+    headers = CIMultiDict({"Authorization": basic("cpo")})
     for url in ("/versions", "/ocpi", "/ocpix/versions", "/ocpi/../versions", "//ocpi/versions", ""):
-        assert (await server.handle(HttpRequest(method="GET", url=url))).status == 404
+        assert (await server.handle(HttpRequest(method="GET", url=url, headers=headers))).status == 404
+
+
+@pytest.mark.parametrize("token", [None, "stranger"])
+async def test_strangers_are_told_nothing(token: str | None) -> None:
+    """Without a token that is known it is 401 everywhere, where nothing is served and by no method, too."""
+    served = serve(EmspLocations())
+    missing = [("GET", "/nowhere"), ("DELETE", LOCATIONS), ("GET", "")]
+    asked = [*missing, ("HEAD", "/versions"), ("POST", PUT_URL)]
+    answers = [await served.ask(method, path, token=token) for method, path in asked]
+    assert {answer.status for answer in answers} == {401}
+    assert len({answer.headers.get("Allow") for answer in answers}) == 1
+    known = [(await served.ask(method, path, token="new")).status for method, path in asked]
+    assert known == [404, 404, 404, 405, 405]
 
 
 @pytest.mark.parametrize("path", ["/versions", "/versions/", "/2.2.1", "/2.2.1/"])

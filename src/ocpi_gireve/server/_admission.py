@@ -90,6 +90,18 @@ class Gate:
             self._known.clear()
         return self._known.get(_deciding(request, route))
 
+    def require_known(self, request: HttpRequest) -> None:
+        """Make sure that a request comes with somebody's token, whatever it asks.
+
+        Raises:
+            MalformedMessage: HTTP 400: a header that decides it comes twice.
+            Unauthorized: HTTP 401.
+        """
+        require_once(request.headers)
+        shown = presented_tokens([request.headers.get(AUTHORIZATION, "")])
+        if not any(self._principals.find(token_digest(token)) for token in shown.values()):
+            raise Unauthorized
+
     def authenticate(self, request: HttpRequest, route: Route) -> tuple[Principal, Secret]:
         """Return who sends a request to an operation, and the token that it came with.
 

@@ -23,7 +23,7 @@ from .._wire import JSON_TYPE, decode_body, decode_target, link_path
 from ..access import Ours, Principal, require_owner, require_role
 from ..context import Context
 from ..dialect import Dialect
-from ..errors import ServerError, StatusError
+from ..errors import MethodNotAllowed, ServerError, StatusError, UnknownObject
 from ..idempotence import Act, Idempotence, Message, OnNotApplied, Receipts
 from ..idempotence import ignore as ignore_message
 from ..journal import Exchanged, OnExchange, ignore, tell
@@ -236,7 +236,12 @@ class Server:
         return headers
 
     async def _serve(self, request: HttpRequest, exchange: _Exchange) -> HttpResponse:
-        route, fields, rest = self._routes.find(request.method, exchange.path)
+        try:
+            route, fields, rest = self._routes.find(request.method, exchange.path)
+        except (UnknownObject, MethodNotAllowed):
+            # What is served where is told to those who have a token.
+            self._gate.require_known(request)
+            raise
         exchange.route = route
         admission = self._gate.remembered(request, route)
         if admission is None:
