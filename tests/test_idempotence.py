@@ -662,6 +662,12 @@ async def test_another_command() -> None:
     assert len(desk.reached) == 6
 
 
+def test_message_does_not_show_its_body() -> None:
+    """The bytes of a message stay out of what a log could show."""
+    ctx = Context(partner="iop", version="2.2.1", request_id="r1", correlation_id="c1")
+    assert "CANARY" not in repr(Message(operation_of(PUT_LOCATION), ctx, LOC, None, b"CANARY"))
+
+
 async def test_receipts_that_end() -> None:
     """What was answered to a command is forgotten when it is of no more use; to a CDR, never."""
     store = MemoryStore()

@@ -369,7 +369,7 @@ class Message:
     ctx: Context
     target: object
     body: object
-    raw: bytes = b""
+    raw: bytes = field(default=b"", repr=False)
 
 
 Act: TypeAlias = Callable[[], Coroutine[Any, Any, object]]

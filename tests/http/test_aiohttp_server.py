@@ -105,6 +105,7 @@ async def test_every_method_arrives(method: str) -> None:
         ("/?a=b", "/?a=b"),
         ("/ocpi/a%2Fb/%C3%A9/?x=%20y&z=1+2", "/ocpi/a%2Fb/%C3%A9/?x=%20y&z=1+2"),
         ("/ocpi/../%2e%2e//c", "/ocpi/../%2e%2e//c"),
+        ("/ocpi/a%0Ab%0D%00", "/ocpi/a%0Ab%0D%00"),
         ("http://elsewhere.example/ocpi/a%2Fb?x=1", "/ocpi/a%2Fb?x=1"),
     ],
 )

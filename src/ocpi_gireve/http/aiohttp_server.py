@@ -114,7 +114,8 @@ def aiohttp_app(
         body_timeout=body_timeout,
         key_from_proxy=key_from_proxy,
     )
-    app.router.add_route("*", "/{path:.*}", handler)
+    # A dot would leave out a line feed, and %0A in a path is the server's to answer.
+    app.router.add_route("*", r"/{path:[\s\S]*}", handler)
     return app
 
 
