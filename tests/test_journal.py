@@ -112,6 +112,24 @@ def test_exchange_without_content() -> None:
     assert entry.to_json()["request_id"] == "r1"
 
 
+def test_bytes_that_are_no_text() -> None:
+    """A header and a URL of bytes that are no UTF-8 do not keep the journal from being exported."""
+    journal = Journal()
+    odd = HttpRequest(method="GET", url="/\udcff?type=\udcff", headers=CIMultiDict({"X-A": "\udcff"}))
+    journal(evolve(EXCHANGED, request=odd, response=HttpResponse(status=404, headers=odd.headers)))
+    journal(exchanged("c1"))
+    assert [json.loads(line)["correlation_id"] for line in journal.export().splitlines()] == ["c1", "c1"]
+
+
+def test_tokens_at_any_url() -> None:
+    """The uid in a URL is hidden where the partner's endpoint of tokens has another name."""
+    journal, one = Journal(), exchanged("c1")
+    assert one.request is not None
+    journal(evolve(one, request=evolve(one.request, url="https://a.example/cards/FR/EMP/04A2B3C4")))
+    assert "cards/FR/EMP/" in journal.entries()[0].url
+    assert b"04A2B3C4" not in journal.export()
+
+
 def test_repr_shows_no_content() -> None:
     """The repr of an exchange holds nothing of its request."""
     assert "04A2B3C4" not in repr(exchanged("c1"))

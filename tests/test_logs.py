@@ -79,3 +79,10 @@ def test_traceback_without_the_text(lines: io.StringIO) -> None:
     assert line["error"] == "ValueError"
     assert "test_logs.py" in line["traceback"]
     assert "c2VjcmV0" not in lines.getvalue()
+
+
+def test_text_that_no_file_takes(lines: io.StringIO) -> None:
+    """Half of a surrogate pair is escaped: the line stays JSON, and can be written in UTF-8."""
+    logging.getLogger("host").info("a card of %s, \u00e9", "\udcff")
+    lines.getvalue().encode()
+    assert json.loads(lines.getvalue())["message"] == "a card of \udcff, \u00e9"

@@ -31,13 +31,14 @@ def test_short_key() -> None:
 
 
 def test_headers() -> None:
-    """Of Authorization the scheme is shown; the rest of the headers stays as it is."""
+    """Of Authorization the scheme is shown, of places what may be; the rest of the headers stays as it is."""
     headers = CIMultiDict(
         {
             "authorization": "Token c2VjcmV0",
             "Cookie": "secret",
             "X-Request-ID": "r-1",
             "Location": "/tokens/0412",
+            "Link": '<https://a.example/tokens?offset=5&key=secret>; rel="next"',
         }
     )
     shown = dict(Redactor(KEY).headers(headers))
@@ -45,6 +46,27 @@ def test_headers() -> None:
     assert MARK.fullmatch(shown["Cookie"])
     assert shown["X-Request-ID"] == "r-1"
     assert "0412" not in shown["Location"]
+    assert shown["Link"].startswith("<https://a.example/tokens?offset=5&key=")
+    assert shown["Link"].endswith('>; rel="next"')
+    assert "secret" not in shown["Link"]
+
+
+@pytest.mark.parametrize(
+    "name", ["X-API-Key", "Ocp-Apim-Subscription-Key", "x-amzn-oidc-accesstoken", "Set-Cookie"]
+)
+def test_secrets_of_gateways(name: str) -> None:
+    """What a gateway is opened with is hidden as well; what says how to open one is not."""
+    headers = CIMultiDict({name: "c2VjcmV0", "WWW-Authenticate": "Token", "X-Request-ID": "r-1"})
+    shown = dict(Redactor(KEY).headers(headers))
+    assert MARK.fullmatch(shown.pop(name))
+    assert shown == {"WWW-Authenticate": "Token", "X-Request-ID": "r-1"}
+
+
+@pytest.mark.parametrize("value", ["c2VjcmV0", "c2VjcmV0 x", "Token", "Tokenc2VjcmV0 x"])
+def test_authorization_of_another_shape(value: str) -> None:
+    """What stands in the place of the scheme may be the token, and is hidden."""
+    ((_, shown),) = Redactor(KEY).headers(CIMultiDict({"Authorization": value}))
+    assert MARK.fullmatch(shown)
 
 
 @pytest.mark.parametrize(
@@ -52,19 +74,43 @@ def test_headers() -> None:
     [
         ("https://a.example/2.2.1/receiver/tokens/FR/EMP/04A2?type=RFID", "04A2", ["FR/EMP", "type=RFID"]),
         ("/emsp/2.1.1/tokens/04A2/authorize?type=RFID", "04A2", ["/authorize", "type=RFID"]),
+        ("/2.2.1/receiver/Tokens/FR/EMP/04A2/0413", "04A2", ["FR/EMP"]),
+        ("/2.2.1/receiver/tokens/FR/EMP/0412/04A2", "04A2", ["FR/EMP"]),
+        ("/tokens/tokens/04A2", "04A2", ["/tokens/"]),
+        ("/2.2.1/sender/cdrs?offset=0&token_uid=04A2", "04A2", ["offset=0", "token_uid="]),
+        ("/2.2.1/sender/cdrs?04A2", "04A2", ["/cdrs?"]),
         (
             "/chargingprofiles/S1?duration=9&response_url=https://b.example/c%3Fkey=04A2",
             "04A2",
             ["b.example/c"],
         ),
-        ("https://a.example/2.2.1/sender/tokens?offset=10&limit=5", "", ["offset=10&limit=5"]),
+        ("https://a.example/2.2.1/sender/tokens?offset=10&limit=5", "04A2", ["/tokens?offset=10&limit=5"]),
+        ("/2.2.1/sender/tokens?date_from=2026-11-01T12:00:00Z", "04A2", ["date_from=2026-11-01T12:00:00Z"]),
     ],
 )
 def test_url(url: str, secret: str, kept: list[str]) -> None:
-    """A URL is shown without the uid of a token and without what a callback carries in its query."""
+    """A URL is shown without the uid of a token and without what its query may carry."""
     shown = Redactor(KEY).url(url)
     assert all(part in shown for part in kept)
-    assert not secret or secret not in shown
+    assert secret not in shown
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("https://a.example/cards/FR/EMP/04A2", "https://a.example/cards/FR/EMP/"),
+        ("https://a.example/cards/04A2/authorize?type=RFID", "/authorize?type=RFID"),
+        ("https://a.example/cards/04A2/", "https://a.example/cards/"),
+        ("04A2", ""),
+    ],
+)
+def test_tokens_of_a_partner(url: str, kept: str) -> None:
+    """A partner may have its tokens at any URL; the module says that a uid stands in it."""
+    shown = Redactor(KEY).url(url, module="tokens")
+    assert kept in shown
+    assert "04A2" not in shown
+    for name in ("Location", "Link"):
+        assert "04A2" not in dict(Redactor(KEY).headers(CIMultiDict({name: url}), module="tokens"))[name]
 
 
 def test_body_keeps_what_nobody_minds() -> None:
@@ -75,6 +121,22 @@ def test_body_keeps_what_nobody_minds() -> None:
     assert '"id":"S1"' in shown
     assert "04A2" not in shown
     assert "C1" not in shown
+
+
+@pytest.mark.parametrize("value", ["4242", "42.42", '["4242"]', '{"a":"4242"}', '[{"a":[4242]}]'])
+def test_personal_values_of_other_kinds(value: str) -> None:
+    """A uid that comes as a number, which is read as a text, or wrapped in something, is hidden as well."""
+    shown = Redactor(KEY).body(b'{"uid":%s,"valid":true}' % value.encode())
+    assert "42" not in re.sub(MARK, "", shown)
+    assert "hidden" in shown
+    assert '"valid":true' in shown
+
+
+def test_token_of_a_command() -> None:
+    """In a command, `token` is an object: of it, what names the driver is hidden, and nothing else."""
+    shown = Redactor(KEY).body(b'{"token":{"uid":"04A2","issuer":"An eMSP","valid":null},"location_id":"L1"}')
+    assert "04A2" not in shown
+    assert '"issuer":"An eMSP","valid":null' in shown
 
 
 def test_uid_of_an_evse() -> None:
@@ -125,6 +187,17 @@ def planted(value: object) -> object:
             for name, item in cast("dict[str, object]", value).items()
         }
     return value
+
+
+@given(st.text(), st.sampled_from(["", "tokens"]))
+def test_whatever_is_asked_for_can_be_written(text: str, module: str) -> None:
+    """Of any URL and any header, bytes that are no text included, something is left that a file takes."""
+    raw = text.encode("utf-16", "surrogatepass")
+    for value in (text, f"/tokens/{text}?{text}={text}", raw.decode("utf-8", "surrogateescape"), "\udcff"):
+        Redactor(KEY).url(value, module=module).encode()
+        headers = CIMultiDict({"Link": f"<{value}>", "Location": value, "X": value, "Authorization": value})
+        for _, shown in Redactor(KEY).headers(headers, module=module):
+            shown.encode()
 
 
 @given(VALUES)

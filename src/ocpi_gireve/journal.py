@@ -162,10 +162,10 @@ class Journal:
             at=utc_now(),
             exchanged=_bare(exchanged),
             method=request.method if request else "",
-            url=hide.url(request.url) if request else "",
-            request_headers=tuple(hide.headers(request.headers)) if request else (),
+            url=hide.url(request.url, module=module) if request else "",
+            request_headers=tuple(hide.headers(request.headers, module=module)) if request else (),
             request_body=hide.body(request.body, module=module, limit=limit) if request else "",
-            response_headers=tuple(hide.headers(response.headers)) if response else (),
+            response_headers=tuple(hide.headers(response.headers, module=module)) if response else (),
             response_body=hide.body(response.body, module=module, limit=limit) if response else "",
         )
 

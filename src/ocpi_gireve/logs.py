@@ -117,4 +117,5 @@ class JsonFormatter(logging.Formatter):
         if error is not None:
             line["error"] = type(error).__name__
             line["traceback"] = "".join(traceback.format_tb(error.__traceback__)).rstrip()
-        return json.dumps(line, ensure_ascii=False)
+        # Half of a surrogate pair, which no file takes, becomes the escape that JSON has for it.
+        return json.dumps(line, ensure_ascii=False).encode(errors="backslashreplace").decode()

@@ -17,8 +17,8 @@ from ._codec import dump_json, parse_json
 from .errors import DecodeError
 from .types import Json
 
-SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
-"""Headers whose value is hidden whole."""
+SECRET_HEADERS = re.compile(r"(?!www-).*(auth|cookie|key|secret|signature|token)", re.IGNORECASE)
+"""Headers whose value is hidden whole: OCPI's own, and what gateways on the way add in their place."""
 
 HIDDEN = frozenset(
     {
@@ -41,7 +41,13 @@ HIDDEN = frozenset(
 _EVSES = "evses"
 """In these, and in the locations module, `uid` names an EVSE."""
 
-_TOKEN_IN_PATH = re.compile(r"(/tokens/(?:[^/?]{2}/[^/?]{3}/)?)([^/?]+)")
+SHOWN_IN_QUERIES = frozenset({"date_from", "date_to", "offset", "limit", "type", "tokenType", "duration"})
+"""Parts of a query that say nothing of a driver, and open nothing."""
+_SCHEMES = frozenset({"token", "basic", "bearer"})
+
+_BELOW_TOKENS = re.compile(r"(.*?/tokens/)(.+)", re.IGNORECASE | re.DOTALL)
+_TARGET_OF_A_LINK = re.compile(r"(?<=<)[^>]*(?=>)")
+_WORD = re.compile(r"[A-Za-z_-]{1,32}")
 _QUERY_IN_TEXT = re.compile(r"\?.*", re.DOTALL)
 
 
@@ -66,33 +72,68 @@ class Redactor:
         digest = hashlib.blake2b(value.encode(errors="replace"), digest_size=4, key=self._key[:64])
         return f"<hidden {len(value)} {digest.hexdigest()}>"
 
-    def headers(self, headers: CIMultiDict[str]) -> list[tuple[str, str]]:
-        """Return headers as they may be shown; of `Authorization` the scheme stays."""
+    def headers(self, headers: CIMultiDict[str], *, module: str = "") -> list[tuple[str, str]]:
+        """Return headers as they may be shown; of `Authorization` a known scheme stays.
+
+        Args:
+            headers: Of a request or an answer.
+            module: The OCPI module that they belong to, as for `url`.
+        """
         shown: list[tuple[str, str]] = []
         for name, value in headers.items():
-            if name.lower() in SECRET_HEADERS:
+            if SECRET_HEADERS.match(name):
                 scheme, _, rest = value.partition(" ")
-                text = f"{scheme} {self.mark(rest)}" if rest else self.mark(value)
+                known = rest and scheme.lower() in _SCHEMES
+                text = f"{scheme} {self.mark(rest)}" if known else self.mark(value)
+            elif name.lower() == "link" and "<" in value:
+                text = _TARGET_OF_A_LINK.sub(lambda found: self.url(found[0], module=module), value)
             elif name.lower() in ("link", "location"):
-                text = self.url(value)
+                text = self.url(value, module=module)
             else:
                 text = value
             # Names come as a subclass of str that JSON encoders do not know.
-            shown.append((str(name), text))
+            shown.append((str(name), _writable(text)))
         return shown
 
-    def url(self, url: str) -> str:
-        """Return a URL as it may be shown: without the uid of a token and what callbacks carry in a query."""
-        path, mark, query = url.partition("?")
-        path = _TOKEN_IN_PATH.sub(lambda found: found[1] + quote(self.mark(unquote(found[2]))), path)
-        if not mark or ">" in query:
-            # The query of a Link header holds no more than the place in a listing.
-            return f"{path}{mark}{query}"
-        pairs = [
-            (name, _without_query(value) if name == "response_url" else value)
-            for name, value in parse_qsl(query, keep_blank_values=True)
-        ]
+    def url(self, url: str, *, module: str = "") -> str:
+        """Return a URL as it may be shown: without the uid of a token and without what its query may carry.
+
+        Args:
+            url: Absolute, or path and query.
+            module: The OCPI module that it belongs to: a partner's tokens need not lie below ``/tokens``.
+        """
+        path, mark, query = _writable(url).partition("?")
+        path = self._path(path, module)
+        if not mark:
+            return path
+        pairs = [self._part(name, value) for name, value in parse_qsl(query, keep_blank_values=True)]
         return f"{path}?{urlencode(pairs, safe=':/', quote_via=quote)}"
+
+    def _path(self, path: str, module: str) -> str:
+        if found := _BELOW_TOKENS.fullmatch(path):
+            return found[1] + self._place(found[2])
+        if module != "tokens":
+            return path
+        begin = path.rstrip("/").removesuffix("/authorize").rfind("/") + 1
+        return path[:begin] + self._place(path[begin:])
+
+    def _place(self, place: str) -> str:
+        """Return what follows the endpoint of tokens: owner and ``authorize`` stay, all else is hidden."""
+        parts = place.split("/")
+        owner = 2 if len(parts) > 2 and [len(part) for part in parts[:2]] == [2, 3] else 0
+        return "/".join(
+            part
+            if not part or number < owner or (number and part == "authorize")
+            else quote(self.mark(unquote(part)))
+            for number, part in enumerate(parts)
+        )
+
+    def _part(self, name: str, value: str) -> tuple[str, str]:
+        if name == "response_url":
+            return name, _without_query(value)
+        if name in SHOWN_IN_QUERIES:
+            return name, value
+        return name if _WORD.fullmatch(name) else self.mark(name), self.mark(value)
 
     def body(self, body: bytes, *, module: str = "", limit: int = 16_384) -> str:
         """Return a body as it may be shown.
@@ -119,13 +160,28 @@ class Redactor:
             return value
         shown: dict[str, Json] = {}
         for name, item in value.items():
-            if isinstance(item, str) and name in HIDDEN and not (evse and name == "uid"):
-                shown[name] = self.mark(item)
+            if name in HIDDEN and not (evse and name == "uid"):
+                # In commands, `token` is an object.
+                is_object = name == "token" and isinstance(item, dict)
+                shown[name] = self._shown(item, evse=evse) if is_object else self._hidden(item)
             elif isinstance(item, str) and name == "response_url":
                 shown[name] = _without_query(item)
             else:
                 shown[name] = self._shown(item, evse=evse or name == _EVSES)
         return shown
+
+    def _hidden(self, value: Json) -> Json:
+        """Hide every text and number of a value: a uid may come as a number, or where it should not."""
+        if isinstance(value, list):
+            return [self._hidden(item) for item in value]
+        if isinstance(value, dict):
+            return {name: self._hidden(item) for name, item in value.items()}
+        return value if value is None or isinstance(value, bool) else self.mark(str(value))
+
+
+def _writable(text: str) -> str:
+    """Replace what no encoder writes: bytes that were no UTF-8 come from the wire as halves of pairs."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _without_query(url: str) -> str:
