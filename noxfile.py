@@ -120,10 +120,21 @@ def schemathesis(session: nox.Session) -> None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """Run the random tests of crawls and handshakes at the size of a release."""
+    """Run the random tests of crawls, handshakes, URLs and tokens at the size of a release."""
     session.install(".[cli,postgres,telemetry]", *groups("tests"))
-    env = {"OCPI_GIREVE_CRAWLS": "10000", "OCPI_GIREVE_HANDSHAKES": "20000"}
-    session.run("python", "-m", "pytest", "tests/properties/test_crawl.py", "tests/handshake", env=env)
+    env = {
+        "OCPI_GIREVE_CRAWLS": "10000",
+        "OCPI_GIREVE_HANDSHAKES": "20000",
+        "OCPI_GIREVE_URLS": "1000000",
+        "OCPI_GIREVE_TOKENS": "1000000",
+    }
+    tests = (
+        "properties/test_crawl.py",
+        "handshake",
+        "security/test_url_parsers.py",
+        "security/test_guessing.py",
+    )
+    session.run("python", "-m", "pytest", *(f"tests/{name}" for name in tests), env=env)
 
 
 @nox.session

@@ -61,5 +61,5 @@ async def test_host_serves_both(name: str) -> None:
             assert (response.status, answer["status_code"]) == (401, 2000)
             assert response.headers["X-Request-ID"] == "r-1"
         async with client.get(f"{url}/ocpi/nothing") as response:
-            assert response.status == 404
+            assert response.status == 401
             assert "status_code" in await response.json()

@@ -26,15 +26,12 @@ from attrs import Factory, define
 
 from ocpi_gireve import tokens
 from ocpi_gireve.errors import OcpiError
+from ocpi_gireve.logs import JsonFormatter
 
 MARK = "cAnArY"
 """What every credentials token begins with that is made while a whole run is watched."""
 USUAL = ("01020304050607", "FR-EMP-C00000001", "token-a-of-the-tests-0123456789")
 """What most tests have for a driver's token, its contract, and a token A."""
-
-
-TALKATIVE = frozenset({"ocpi_gireve.idempotence.Message"})
-"""Classes whose repr shows the body of a message, which it must not: to be mended."""
 
 
 def forms(text: str) -> set[str]:
@@ -88,15 +85,20 @@ class Ear(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a record as text: the message, the traceback, and the arguments by themselves."""
         extra = {name: value for name, value in vars(record).items() if name not in _STANDARD}
-        self._watch.said.append(f"{self.format(record)}\n{record.args!r}\n{extra!r}")
+        lines = self.format(record), JSON_LINES.format(record), repr(record.args), repr(extra)
+        self._watch.said.append("\n".join(lines))
 
 
+JSON_LINES = JsonFormatter()
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) - {"exc_info"}
 
 
 def told(error: BaseException) -> Iterator[str]:
-    """Yield what an error says of itself, and what a traceback of it shows."""
-    yield f"{error!r} {error!s} {vars(error)!r} {error.args!r}"
+    """Yield what an error, and what it came from, says of itself, and what a traceback of it shows."""
+    one: BaseException | None = error
+    while one is not None:
+        yield f"{one!r} {one!s} {vars(one)!r} {one.args!r}"
+        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
     printed = io.StringIO()
     traceback.print_exception(error, file=printed, chain=True)
     yield printed.getvalue()
@@ -104,10 +106,13 @@ def told(error: BaseException) -> Iterator[str]:
 
 def objects_of_ours() -> Iterator[str]:
     """Yield repr and str of every object there is whose class is a public one of the library."""
+    ours: dict[int, bool] = {}
     for one in gc.get_objects():
         kind = cast("type[object]", type(one))
-        name = f"{kind.__module__}.{kind.__name__}"
-        if name.startswith("ocpi_gireve.") and "._" not in name and name not in TALKATIVE:
+        if id(kind) not in ours:
+            name = f"{kind.__module__}.{kind.__name__}"
+            ours[id(kind)] = name.startswith("ocpi_gireve.") and "._" not in name
+        if ours[id(kind)]:
             # What a failed decoding has left behind is not complete enough to be shown.
             with suppress(AttributeError):
                 yield f"{kind.__qualname__}: {one!r} {one!s}"

@@ -34,8 +34,16 @@ from ocpi_gireve import (
     v211,
     v221,
 )
-from ocpi_gireve.errors import InvalidObject, InvalidParameters, OcpiError, StoreError, UnknownToken
+from ocpi_gireve.errors import (
+    InvalidObject,
+    InvalidParameters,
+    OcpiError,
+    StoreError,
+    UnknownToken,
+    UrlRefused,
+)
 from ocpi_gireve.http import AiohttpTransport, HttpServer, UrlPolicy
+from ocpi_gireve.journal import Exchanged, Journal
 from ocpi_gireve.pagination import page_of
 from ocpi_gireve.store import PlaintextCipher, SqliteStore
 from ocpi_gireve.store.base import Store
@@ -144,13 +152,15 @@ class Sessions(Moody, v221.SessionsReceiver):
 
 
 class Scene:
-    """A CPO and an eMSP, joined without sockets, and what was told to their hosts."""
+    """A CPO and an eMSP, joined without sockets, and what was told to their hosts and their journal."""
 
-    def __init__(self, watch: Watch, store: Store) -> None:
+    def __init__(self, watch: Watch, store: Store, *, orderly: bool = False) -> None:
         self.watch = watch
+        self.orderly = orderly
         self.network = Network()
         self.chargers, self.drivers, self.sessions = Chargers(), Drivers(), Sessions()
         self.told: list[object] = []
+        self.journal = Journal()
         self.cpo = self._platform("cpo", Role.CPO, "CPO", [self.chargers], None)
         self.emsp = self._platform("emsp", Role.EMSP, "EMP", [self.drivers, self.sessions], store)
 
@@ -163,12 +173,17 @@ class Scene:
             handlers=handlers,
             store=store,
             transport=self.network.transport,
-            on_exchange=self.told.append,
+            on_exchange=self._note,
             on_upload=self.told.append,
             on_not_applied=self.told.append,
         )
         self.network.join(platform)
         return platform
+
+    def _note(self, exchanged: Exchanged) -> None:
+        self.told.append(exchanged)
+        if self.orderly:
+            self.journal(exchanged)
 
     def hosts(self, mood: Callable[[object], None]) -> None:
         """Let every handler fail, or not, in the same way."""
@@ -194,14 +209,18 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(watch: Watch, store: Store) -> AsyncGenerator[Scene]:
-    """Both platforms, started; in the end, nothing was shown."""
+async def scene(watch: Watch, store: Store, *, orderly: bool = True) -> AsyncGenerator[Scene]:
+    """Both platforms, started; in the end, nothing was shown.
+
+    A journal knows what is personal by its name, so there is one where messages are `orderly`.
+    """
     asyncio.get_running_loop().set_debug(enabled=True)
-    at = Scene(watch, store)
+    at = Scene(watch, store, orderly=orderly)
     async with at.cpo, at.emsp:
         yield at
         at.plant_tokens()
         assert list(watch.among(map(repr, at.told))) == []
+        assert list(watch.among(at.journal.export().decode().splitlines())) == []
         gc.collect()
         assert list(watch.among(objects_of_ours())) == []
     assert watch.shown() == []
@@ -340,7 +359,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 async def test_answers(watch: Watch, store: Store) -> None:
     """Authorizations and pages that come whole, in part, broken and from somebody else."""
-    async with scene(watch, store) as at:
+    async with scene(watch, store, orderly=False) as at:
         to_emsp, to_cpo = await at.registered()
         info = await to_emsp.call(v221.TokensSender.authorize, OWN_REF)
         at.told += [info, info.token, await pulled(to_emsp)]
@@ -357,6 +376,8 @@ async def test_answers(watch: Watch, store: Store) -> None:
             at.network.replaced["POST", ""] = answering(data)
             with suppress(OcpiError):
                 at.told += await pulled(to_emsp)
+            with suppress(OcpiError):
+                at.told += [one async for one in to_emsp.crawl(v221.TokensSender.list_tokens)]
             await failing(
                 to_emsp.call(v221.TokensSender.authorize, OWN_REF),
                 to_cpo.call(v221.TokensReceiver.get_token, REF),
@@ -366,7 +387,8 @@ async def test_answers(watch: Watch, store: Store) -> None:
                 answer = HttpResponse(status=status, headers=CIMultiDict({"Location": f"/{UID}"}), body=body)
                 at.network.replaced["GET", ""] = always(answer)
                 await failing(to_cpo.call(v221.TokensReceiver.get_token, REF))
-        assert any("rejected" in repr(one) or "Rejected" in repr(one) for one in at.told)
+        assert any("Rejected" in repr(one) for one in at.told)
+        assert any("cannot be read" in one for one in watch.said)
 
 
 def answering(data: object) -> Callable[[HttpRequest], HttpResponse]:
@@ -411,7 +433,7 @@ async def test_words_of_a_partner(watch: Watch, store: Store) -> None:
 )
 async def test_messages_that_cannot_be_read(watch: Watch, store: Store, body: bytes) -> None:
     """Bodies that are no JSON, or another object, full of personal data: no answer repeats a value either."""
-    async with scene(watch, store) as at:
+    async with scene(watch, store, orderly=False) as at:
         await at.registered()
         token = at.cpo.connection("emsp").record.outbound_token
         assert token is not None
@@ -441,7 +463,7 @@ async def test_messages_that_cannot_be_read(watch: Watch, store: Store, body: by
 )
 async def test_requests_that_lead_nowhere(watch: Watch, store: Store, method: str, path: str) -> None:
     """Paths, queries and headers full of personal data and tokens that are none."""
-    async with scene(watch, store) as at:
+    async with scene(watch, store, orderly=False) as at:
         await at.registered()
         for headers in (
             {},
@@ -450,6 +472,12 @@ async def test_requests_that_lead_nowhere(watch: Watch, store: Store, method: st
         ):
             answer = await ask(at.cpo, method, path, headers=headers)
             assert list(watch.among([answer.body.decode()])) == []
+
+
+async def babble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer with what is no HTTP, and say what was meant."""
+    writer.write(f"{UID} {CONTRACT}\r\n\r\n".encode())
+    writer.close()
 
 
 async def test_sockets(watch: Watch, store: Store) -> None:
@@ -468,6 +496,17 @@ async def test_sockets(watch: Watch, store: Store) -> None:
             request = HttpRequest(method="GET", url=url, headers=headers, body=UID.encode())
             at.told += [request]
             await failing(transport.send(request, timeout=1.0))
+        async with await asyncio.start_server(babble, "127.0.0.1", 0) as babbler:
+            url = f"http://127.0.0.1:{babbler.sockets[0].getsockname()[1]}/tokens/{UID}"
+            await failing(transport.send(HttpRequest(method="GET", url=url, headers=headers), timeout=1.0))
+        strict = AiohttpTransport(UrlPolicy(), connect_timeout=1.0)
+        for place in (f"localhost:{server.port}", f"127.0.0.1:{server.port}", f"{UID}@hub.example"):
+            request = HttpRequest(
+                method="GET", url=f"https://{place}/tokens/{UID}?{CONTRACT}", headers=headers
+            )
+            with pytest.raises(UrlRefused):
+                await strict.send(request, timeout=1.0)
+        await strict.close()
         line = CIMultiDict({"Authorization": f"Token {TOKEN_A}\n"})
         await failing(transport.send(HttpRequest(method="GET", url=server.url, headers=line), timeout=1.0))
         for said in (
@@ -572,8 +611,8 @@ def test_watch_sees_errors_and_objects(watch: Watch) -> None:
             bug(UID)
         except RuntimeError as error:
             raise UnknownToken from error
-    # The text stands in what the error says, and in its traceback.
-    assert len(watch.shown()) == 2 * len(forms(UID)) + 1
+    # The text stands in what each error says, or what it came from, and in its traceback.
+    assert len(watch.shown()) == 2 * len(forms(UID)) + 2
     one = PartyId(UID, "1")
     assert any(UID in text for text in watch.among(objects_of_ours()))
     del one

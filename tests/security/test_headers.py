@@ -6,9 +6,13 @@ import asyncio
 import base64
 import json
 import logging
+import re
+from functools import cache
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from ocpi_gireve import BILATERAL, PartyId, Role
@@ -34,9 +38,17 @@ DETAILS = {"2.2.1": "2.2.1", "2.1.1": "cpo/2.1.1"}
 ROUTE_221 = "2.2.1/receiver/tokens/DE/AAA/X1"
 
 
-def keep(total: int = 0) -> Fortress:
-    """A server that knows one partner."""
+@cache
+def built(total: int) -> Fortress:
+    """The server itself, which remembers nothing of a request but who was reached."""
     return fortress([partner("aaa", BILATERAL, [AAA], party=ONE, role=Role.CPO)], [ONE], total=total)
+
+
+def keep(total: int = 0) -> Fortress:
+    """A server that knows one partner, and that nobody has asked yet."""
+    whole = built(total)
+    whole.reached.clear()
+    return whole
 
 
 # --- Authorization -------------------------------------------------------------------------------------
@@ -336,6 +348,87 @@ async def test_ids_of_another_server(sent: str) -> None:
     assert response.status == 200
     for name in ("X-Request-ID", "X-Correlation-ID"):
         assert len(response.headers[name]) == 36
+
+
+# --- any head ------------------------------------------------------------------------------------------
+
+
+NAMES = (
+    *("Authorization", "authorization", "X-Request-ID", "x-request-id", "X-Correlation-ID"),
+    *("OCPI-from-country-code", "OCPI-from-party-id", "OCPI-to-country-code", "OCPI-to-party-id"),
+    *(
+        "OCPI-From-Party-Id",
+        "ocpi-to-country-code",
+        "Content-Type",
+        "Content-Length",
+        "Content-Encoding",
+        "Host",
+    ),
+)
+VALUES = (
+    *("", " ", "*", "..", "FR", "ONE", "DE", "AAA", "de", "aaa", "ZZZ"),
+    *(f"Token {B64}", f"Token {RAW}", "Token "),
+)
+PLACES = (
+    *(ROUTE_221, "2.2.1/receiver/tokens/DE/AAA/", "2.2.1/receiver/tokens/FR/ONE/X1", "2.2.1/sender/tariffs"),
+    *(
+        "cpo/2.1.1/tokens/DE/AAA/X1",
+        "cpo/2.1.1/tariffs",
+        "2.1.1",
+        "2.2.1",
+        "2.2.1/credentials",
+        "versions",
+        "",
+    ),
+)
+QUERIES = (
+    "",
+    "?",
+    "?limit=5",
+    "?limit=",
+    "?offset=-1&limit=1e9",
+    "?date_from=x",
+    "?type=RFID&type=OTHER",
+    "?%00=%",
+)
+texts = st.text(max_size=20) | st.text(st.characters(max_codepoint=255), max_size=600)
+heads = st.tuples(
+    st.sampled_from(["GET", "PUT", "PATCH", "POST", "DELETE", "HEAD", "OPTIONS", "get", "CONNECT", ""])
+    | texts,
+    st.builds("".join, st.tuples(st.sampled_from(PLACES), st.sampled_from(QUERIES) | texts)),
+    st.lists(
+        st.tuples(st.sampled_from(NAMES) | st.text(min_size=1, max_size=20), st.sampled_from(VALUES) | texts),
+        max_size=8,
+    ),
+)
+ROUTING = [(name, value) for name, _, value in (line.partition(": ") for line in PARTIES)]
+
+
+@given(heads, st.booleans(), st.sampled_from([b"", b"{}", b"null", b"[", b"\xff"]))
+def test_any_head(head: tuple[str, str, list[tuple[str, str]]], known: bool, body: bytes) -> None:
+    """Whatever stands in a head, the answer is none of a mistake of ours, and no header of it is broken.
+
+    Whoever reached a handler is who the token says, and speaks for itself to the party that it named.
+    """
+    method, path, more = head
+    own = [("Authorization", f"Token {B64}"), *ROUTING] if known else []
+    request = HttpRequest(
+        method=method, url=f"/ocpi/{path}", headers=CIMultiDict[str]([*own, *more]), body=body
+    )
+    closed = keep(total=7)
+    response = asyncio.run(closed.server.handle(request))
+    assert 200 <= response.status < 500
+    for name in ("X-Request-ID", "X-Correlation-ID"):
+        (said,) = response.headers.getall(name)
+        assert re.fullmatch(r"[\x21-\x7e]{1,128}", said)
+    assert all(value.isprintable() and value.isascii() for value in response.headers.values())
+    envelope: dict[str, Any] = json.loads(response.body)
+    assert 1000 <= envelope["status_code"] < 3000
+    for call in closed.reached:
+        assert call.ctx.partner == "aaa"
+        # Versions and credentials are nobody's in particular.
+        whom = [(AAA, ONE)] if call.operation.interface.functional else [(None, None), (AAA, None)]
+        assert (call.ctx.sender, call.ctx.receiver) in whom
 
 
 # --- hosts ---------------------------------------------------------------------------------------------

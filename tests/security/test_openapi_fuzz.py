@@ -4,6 +4,7 @@ Messages are made from the descriptions, right ones and wrong ones, and each is 
 with a token A, as a partner and as a hub. A message is *accepted* where the answer is HTTP 2xx with OCPI
 1xxx: HTTP 200 with OCPI 2001 is how OCPI refuses what it can read. What is wrong enough to be refused,
 `forgiven` says: over-long texts, unknown enum values and numbers in quotes are taken, and nothing beyond.
+Some messages carry a canary wherever something personal may stand: no refusal and no log may repeat it.
 
 `OCPI_GIREVE_FUZZ_REQUESTS` is how many requests to make at random; `nox -s schemathesis` makes 100 000.
 """
@@ -12,10 +13,12 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import count
 from typing import Any, TypeAlias, cast
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -23,7 +26,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 import pytest
 import schemathesis
 from attrs import define, frozen
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import HealthCheck, Phase, given, note, seed, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from schemathesis import GenerationMode, Response
@@ -36,7 +39,9 @@ from ocpi_gireve._model import Model
 from ocpi_gireve.dialect import Dialect
 from ocpi_gireve.interface import Operation
 from ocpi_gireve.openapi import document
+from ocpi_gireve.redaction import HIDDEN
 from ocpi_gireve.testing.samples import sample
+from tests.security.canary import Ear, Watch, forms
 from tests.security.world import (
     BEHIND_THE_HUB,
     DIALECTS,
@@ -59,6 +64,8 @@ AnyPrinter: TypeAlias = Any
 
 REQUESTS = int(os.environ.get("OCPI_GIREVE_FUZZ_REQUESTS", "0"))
 """How many requests to make at random; 0: some hundred, the same ones every time."""
+BATCH = 25
+"""How many messages of one operation are made in a row."""
 PARTIES = (*OURS, PARTNER, OTHER, HUB, BEHIND_THE_HUB, PartyId("fr", "par"), PartyId("Fr", "oU1"))
 HANDSHAKE = ("versions", "credentials")
 ONLY_A_HUB = frozenset({Role.HUB})
@@ -67,6 +74,10 @@ CONFORMANCE = [
     for part in ("status_code", "content_type", "response_headers", "response_schema")
 ]
 """Whether an answer is one that the description has."""
+CANARY = "CANARY-0412"
+"""What stands for a driver's token, contract and authorization in messages that carry canaries."""
+INSIDE = re.compile(r"Traceback|ocpi_gireve|site-packages|\.py\b| object at 0x")
+"""What tells of the program."""
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +85,24 @@ def world() -> Iterator[World]:
     """The platform and its partners."""
     with World() as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def watch() -> Iterator[Watch]:
+    """What is logged. It goes nowhere else, for there is much of it."""
+    heard = Watch()
+    heard.plant(CANARY)
+    ear, loggers = Ear(heard), [logging.getLogger(name) for name in ("ocpi_gireve", "aiohttp", "asyncio")]
+    before = [(logger.level, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(ear)
+        logger.setLevel(logging.DEBUG)
+        logger.propagate = False
+    yield heard
+    for logger, (level, propagates) in zip(loggers, before, strict=True):
+        logger.removeHandler(ear)
+        logger.setLevel(level)
+        logger.propagate = propagates
 
 
 # --- what is forgiven ---------------------------------------------------------------------------------------
@@ -214,8 +243,7 @@ def wrong_in_body(one: Described, body: bytes) -> list[str]:
 
 def wrong_in_query(one: Described, query: str) -> list[str]:
     """Why a query has to be refused."""
-    target = one.operation.target
-    if not one.operation.query_fields or target is None:
+    if not one.operation.query_fields:
         return []
     given_ = parse_qsl(query)
     said = {name for name, _ in given_}
@@ -223,27 +251,19 @@ def wrong_in_query(one: Described, query: str) -> list[str]:
     for raw in one.raw["parameters"]:
         if raw.get("in") != "query":
             continue
-        values = {text for name, text in given_ if name == raw["name"]}
-        kind = raw["schema"]
-        pattern = (
-            r"[0-9]{1,18}"
-            if kind["type"] == "integer"
-            else _MOMENT + ".*"
-            if kind.get("format") == "date-time"
-            else ".*"
-        )
-        wrong += [
-            f"{raw['name']}: {text!r}"
-            for text in values
-            if not re.fullmatch(pattern, text.replace(" ", "+"), re.DOTALL)
-        ]
-        wrong += [f"{raw['name']} twice"] if len(values) > 1 else []
-        wrong += [
-            f"{raw['name']}: too small"
-            for text in values
-            if kind.get("minimum") == 1 and text.isdecimal() and int(text) == 0
-        ]
+        name, form = raw["name"], form_of(raw["schema"])
+        values = {text for said_name, text in given_ if said_name == name}
+        # A plus sign that was not percent-encoded arrives as a blank.
+        wrong += [f"{name}: {text!r}" for text in values if not form.fullmatch(text.replace(" ", "+"))]
+        wrong += [f"{name} twice"] if len(values) > 1 else []
     return wrong
+
+
+def form_of(schema: Json) -> re.Pattern[str]:
+    """The form that a part of a query must have at least."""
+    if schema["type"] == "integer":
+        return re.compile(r"(?!0+$)[0-9]{1,18}" if schema["minimum"] else "[0-9]{1,18}")
+    return re.compile(_MOMENT + ".*" if schema.get("format") == "date-time" else ".*", re.DOTALL)
 
 
 def wrong_in_headers(headers: Mapping[str, Any]) -> list[str]:
@@ -280,6 +300,24 @@ def trespasses(who: str, one: Heard) -> list[str]:
         if party is None or (party in foreign if who == "hub" else party != PARTNER):
             found.append(f"{role} {party}")
     return found
+
+
+def leaks(watch: Watch, world: World, one: Described, answered: Answered) -> list[str]:
+    """What an answer, or the log, tells although it must not.
+
+    A credentials token is told by nothing but the handshake, and a driver's by nothing that refuses it.
+    """
+    tokens = {token for each in world.tokens.values() for token in each.values()}
+    watch.plant(*(tokens - watch.canaries))
+    found = [f"logged: {text}" for text in watch.among(watch.said)]
+    watch.clear()
+    head = "\n".join(f"{name}: {text}" for name, text in answered.response.headers.items())
+    told = f"{head}\n{answered.response.content.decode()}"
+    if one.operation.module != "credentials":
+        found += [f"told: {token}" for token in tokens if any(form in told for form in forms(token))]
+    if not answered.accepted and CANARY in told:
+        found.append(f"told in a refusal: {told}")
+    return [*found, *(f"told: {inside}" for inside in INSIDE.findall(told))]
 
 
 # --- sending -----------------------------------------------------------------------------------------------
@@ -406,11 +444,8 @@ def test_right_message(world: World, one: Described, who: str) -> None:
     elif who == "partner" and one.operation.interface.callers == ONLY_A_HUB:
         assert answered.response.status_code == 403
     else:
-        assert (answered.response.status_code, answered.message, answered.status_code) == (
-            200,
-            "Success",
-            1000,
-        )
+        got = (answered.response.status_code, answered.message, answered.status_code)
+        assert got == (200, "Success", 1000)
 
 
 # --- messages at random ------------------------------------------------------------------------------------
@@ -418,29 +453,57 @@ def test_right_message(world: World, one: Described, who: str) -> None:
 
 @frozen(kw_only=True)
 class Plan:
-    """Which parties a message names in its path, body and headers; None: those that were made for it."""
+    """Which parties a message names in its path, body and headers; None: those that were made for it.
+
+    Attributes:
+        same_id: Whether the body is about the object in the path.
+        canary: Whether canaries stand wherever something personal may.
+    """
 
     path: PartyId | None
     body: PartyId | None
     sender: PartyId | None
     receiver: PartyId | None
     same_id: bool = True
+    canary: bool = False
 
 
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
     """Draw a plan: half of them speak for one party throughout."""
+    canary = draw(st.booleans())
     if draw(st.booleans()):
         party = draw(st.sampled_from(PARTIES))
-        return Plan(path=party, body=party, sender=party, receiver=draw(st.sampled_from(OURS)))
+        receiver = draw(st.sampled_from(OURS))
+        return Plan(path=party, body=party, sender=party, receiver=receiver, canary=canary)
     some = st.none() | st.sampled_from(PARTIES)
     return Plan(
-        path=draw(some), body=draw(some), sender=draw(some), receiver=draw(some), same_id=draw(st.booleans())
+        path=draw(some),
+        body=draw(some),
+        sender=draw(some),
+        receiver=draw(some),
+        same_id=draw(st.booleans()),
+        canary=canary,
     )
 
 
-def arrange(case: AnyCase, plan: Plan) -> None:
-    """Let a message name the parties of a plan, and the object of its path."""
+def planted(value: Any, hidden: Collection[str]) -> Any:  # noqa: ANN401 - JSON, or no body
+    """The same with a canary for each text that must be hidden."""
+    if isinstance(value, list):
+        return [planted(item, hidden) for item in cast("list[object]", value)]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: CANARY if name in hidden and isinstance(item, str) else planted(item, hidden)
+        for name, item in cast("Json", value).items()
+    }
+
+
+def arrange(one: Described, case: AnyCase, plan: Plan) -> None:
+    """Let a message name the parties of a plan, and the object of its path, and carry canaries or not."""
+    if plan.canary:
+        # In locations, `uid` names an EVSE.
+        case.body = planted(case.body, HIDDEN - {"uid"} if one.operation.module == "locations" else HIDDEN)
     whole: object = case.body
     body = cast("Json", whole) if isinstance(whole, dict) else {}
     for name in ("country_code", "party_id"):
@@ -452,6 +515,8 @@ def arrange(case: AnyCase, plan: Plan) -> None:
             header = f"OCPI-{direction}-{name.replace('_', '-')}"
             if party is not None and header in case.headers:
                 case.headers[header] = getattr(party, name)
+    if plan.canary and "token_uid" in case.path_parameters:
+        case.path_parameters["token_uid"] = CANARY
     last = case.path.rpartition("/")[2].strip("{}")
     for name in ("id", "uid"):
         if plan.same_id and last in case.path_parameters and isinstance(body.get(name), str):
@@ -470,6 +535,12 @@ def chosen(examples: int) -> settings:
     )
 
 
+@cache
+def messages(one: Described, mode: GenerationMode = GenerationMode.POSITIVE) -> st.SearchStrategy[AnyCase]:
+    """Messages of an operation, right ones or wrong ones; to work out how they are made takes its time."""
+    return cast("st.SearchStrategy[AnyCase]", one.made.as_strategy(generation_mode=mode))
+
+
 def many(
     one: Described,
     mode: GenerationMode,
@@ -478,9 +549,9 @@ def many(
 ) -> None:
     """Make some messages of an operation; the number decides which."""
 
-    @chosen(25)
+    @chosen(BATCH)
     @seed(number)
-    @given(case=one.made.as_strategy(generation_mode=mode), plan=plans())
+    @given(case=messages(one, mode), plan=plans())
     def each(case: AnyCase, plan: Plan) -> None:
         exchange(one, case, plan)
 
@@ -489,17 +560,19 @@ def many(
 
 @pytest.mark.parametrize("mode", GenerationMode)
 @pytest.mark.parametrize("version", DESCRIBED)
-def test_messages_at_random(world: World, version: str, mode: GenerationMode) -> None:
-    """Whatever arrives from whomever: no failure, nothing wrong is taken, nobody meets what is another's."""
+def test_messages_at_random(world: World, watch: Watch, version: str, mode: GenerationMode) -> None:
+    """Whatever arrives from whomever: no failure, no leak, nothing wrong taken, nothing of another's met."""
     every = DESCRIBED[version]
     wanted = REQUESTS // (len(DESCRIBED) * len(GenerationMode))
     outcomes: Counter[tuple[str, bool]] = Counter()
 
     def exchange(one: Described, case: AnyCase, plan: Plan) -> None:
-        arrange(case, plan)
+        arrange(one, case, plan)
         for who in SPEAKS:
+            note(f"{who}: {one}, {plan}, {case.path_parameters}, {case.query}, {case.headers}, {case.body!r}")
             answered, heard = send(world, one, case, who)
             check(one, case, who, answered, heard)
+            assert leaks(watch, world, one, answered) == []
             outcomes[who, answered.accepted] += 1
 
     if not wanted:
@@ -508,7 +581,7 @@ def test_messages_at_random(world: World, version: str, mode: GenerationMode) ->
         @given(data=st.data(), plan=plans())
         def some(data: st.DataObject, plan: Plan) -> None:
             one = data.draw(st.sampled_from(every))
-            exchange(one, data.draw(one.made.as_strategy(generation_mode=mode)), plan)
+            exchange(one, data.draw(messages(one, mode)), plan)
 
         some()
     rounds = ((round_, number, one) for round_ in count() for number, one in enumerate(every))
@@ -516,13 +589,14 @@ def test_messages_at_random(world: World, version: str, mode: GenerationMode) ->
         if outcomes.total() >= wanted:
             break
         many(one, mode, round_ * 1000 + number, exchange)
+    right = mode is GenerationMode.POSITIVE
     for who in ("partner", "hub"):
-        assert outcomes[who, True] > 0
-        assert outcomes[who, False] > 0
+        assert outcomes[who, right] > 0
+        assert outcomes[who, not right] > 0 or not wanted
 
 
 @pytest.mark.parametrize("version", DESCRIBED)
-def test_chains(world: World, version: str) -> None:
+def test_chains(world: World, watch: Watch, version: str) -> None:
     """What was put is found by whoever put it, whatever else is asked meanwhile, until it is deleted."""
     linked = {
         put: [one for one in DESCRIBED[version] if one.made.path == put.made.path]
@@ -536,19 +610,18 @@ def test_chains(world: World, version: str) -> None:
     }
     found, numbers = Counter[bool](), count()
 
-    @chosen(max(8, REQUESTS // 100))
-    @given(data=st.data(), who=st.sampled_from(("partner", "hub")))
     def chain(data: st.DataObject, who: str) -> None:
         put, party = data.draw(st.sampled_from(list(linked))), SPEAKS[who]
         plan = Plan(path=party, body=party, sender=party, receiver=OURS[0])
         number, kept = str(next(numbers)), cast("Model | None", None)
         for one in [put, *data.draw(st.lists(st.sampled_from(linked[put]), min_size=1, max_size=5))]:
-            case = data.draw(one.made.as_strategy())
+            case = data.draw(messages(one))
             case.path_parameters = dict.fromkeys(one.operation.path_fields, number)
             case.query.pop("type", None)  # it names a token beside its uid
-            arrange(case, plan)
+            arrange(one, case, plan)
             answered, heard = send(world, one, case, who)
             check(one, case, who, answered, heard)
+            assert leaks(watch, world, one, answered) == []
             if one.operation.http_method == "GET":
                 got = decode_answer(answered.response.content).data
                 assert (got in (None, b"{}")) == (kept is None)
@@ -558,7 +631,10 @@ def test_chains(world: World, version: str) -> None:
             elif answered.accepted:
                 kept = after(one.operation, heard, kept)
 
-    chain()
+    # Many small runs: a single one would remember all that it ever drew.
+    for round_ in range(max(1, REQUESTS // 100 // BATCH)):
+        each = given(data=st.data(), who=st.sampled_from(("partner", "hub")))(chain)
+        chosen(BATCH if REQUESTS else 8)(seed(round_)(each))()
     assert found[True] > 0
 
 
@@ -674,3 +750,44 @@ def test_judgement_of_who_reached_what(  # noqa: PLR0917 - a row of the table
     ref = v221.TariffRef(owner.country_code, owner.party_id, "1")
     one = Heard(operation=operation, ctx=ctx, target=ref, body=None)
     assert (trespasses(who, one) == []) is right
+
+
+class Said:
+    """An answer that was made up."""
+
+    def __init__(self, content: str, headers: Mapping[str, list[str]]) -> None:
+        self.content = content.encode()
+        self.headers = headers
+        self.status_code = 200
+
+
+@pytest.mark.parametrize(
+    ("operation_id", "status_code", "told", "logged", "right"),
+    [
+        ("TokensReceiver.get_token", 1000, CANARY, "a token of FR*PAR", True),
+        ("CredentialsInterface.get_credentials", 1000, "{token}", "", True),
+        ("TokensReceiver.get_token", 2004, CANARY, "", False),
+        ("TokensReceiver.get_token", 1000, "", CANARY, False),
+        ("TokensReceiver.get_token", 1000, "", "{token}", False),
+        ("TokensReceiver.get_token", 1000, "{token}", "", False),
+        ("CredentialsInterface.get_credentials", 2001, 'File "ocpi_gireve/server.py"', "", False),
+    ],
+)
+def test_judgement_of_leaks(  # noqa: PLR0917 - a row of the table
+    world: World, watch: Watch, operation_id: str, status_code: int, told: str, logged: str, right: bool
+) -> None:
+    """A token leaks in the log and where it is not asked for, a driver's data in the log and in refusals."""
+    token = world.tokens["other"]["2.2.1"]
+    leaks(watch, world, described(operation_id), answered_with("", {}, 1000))
+    logging.getLogger("ocpi_gireve.anything").debug("%s", logged.format(token=token))
+    for content, headers in ((told, ""), ("", told)):
+        said = answered_with(content.format(token=token), {"X-A": [headers.format(token=token)]}, status_code)
+        logged_before = list(watch.said)
+        assert (leaks(watch, world, described(operation_id), said) == []) is right
+        watch.said.extend(logged_before)
+    watch.clear()
+
+
+def answered_with(content: str, headers: Mapping[str, list[str]], status_code: int) -> Answered:
+    """An answer with this content."""
+    return Answered(cast("Response", Said(content, headers)), status_code, "")

@@ -80,11 +80,11 @@ def keeper(interface: type[Interface], heard: list[Heard]) -> Interface:
                 raise UnknownObject
             if operation.is_patch:
                 kept[key] = cast("Patch[Model]", body).apply_to(kept[key])
-            elif isinstance(body, Model):
+            elif operation.http_method == "PUT" and isinstance(body, Model):
                 kept[key] = body
             elif operation.http_method == "DELETE":
                 kept.pop(key, None)
-            elif key in kept:
+            elif operation.http_method == "GET" and key in kept:
                 return kept[key]
             return answer_of(operation, body)
 
@@ -131,7 +131,11 @@ class World:
         """Start everything."""
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
-        self._wait(self._open())
+        try:
+            self._wait(self._open())
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -166,7 +170,8 @@ class World:
         )
         network.join(ours)
         self._stack = AsyncExitStack()
-        server = await self._stack.enter_async_context(HttpServer(ours.aiohttp_app()))
+        await self._stack.enter_async_context(ours)
+        server = await self._stack.enter_async_context(HttpServer(ours.aiohttp_handler()))
         self.url = f"{server.url}/ocpi"
         for who, party, roles in (
             ("partner", PARTNER, (Role.CPO, Role.EMSP)),
