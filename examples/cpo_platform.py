@@ -166,6 +166,11 @@ class Cpo:
         self.keep(self.locations.get(at))
         return EvseChange(v221.EvseRef(*US, at.location_id, at.evse_uid), changes)
 
+    def running(self, ctx: Context, session_id: str) -> v221.Session | None:
+        """Return a session that runs and that the partner hears of: nobody stops what came over another."""
+        charge = self.charges.get(ci_key(session_id))
+        return charge.session if charge and charge.partner in (None, ctx.partner) else None
+
     async def start(self, ctx: Context, command: v221.StartSession) -> Outcome[v221.CommandResultType]:
         """Start a session at the hub's command. Its token is authorized already, known here or not."""
         plug = self.plug(command.location_id, command.evse_uid, command.connector_id)
@@ -274,10 +279,9 @@ class In221(CpoCommands):
         """Start a session."""
         return await self.cpo.start(ctx, command)
 
-    async def check_stop(self, ctx: Context, command: v221.StopSession) -> v221.CommandResponseType:
-        """Refuse a session that does not run."""
-        known = ci_key(command.session_id) in self.cpo.charges
-        return v221.CommandResponseType.ACCEPTED if known else v221.CommandResponseType.UNKNOWN_SESSION
+    async def running_session(self, ctx: Context, session_id: str) -> v221.Session | None:
+        """Return what may be stopped; that it is the sender's own is seen to."""
+        return self.cpo.running(ctx, session_id)
 
     async def execute_stop(self, ctx: Context, command: v221.StopSession) -> Result:
         """Stop a session."""
@@ -324,10 +328,10 @@ class In211(commands_211.CpoCommands):
         owner = convert.emsp_of(command.token) or ctx.sender
         return in_211(await self.cpo.start(ctx, convert.start_session_to_221(command, owner).value))
 
-    async def check_stop(self, ctx: Context, command: v211.StopSession) -> v211.CommandResponseType:
-        """Refuse a session that does not run."""
-        known = ci_key(command.session_id) in self.cpo.charges
-        return v211.CommandResponseType.ACCEPTED if known else v211.CommandResponseType.UNKNOWN_SESSION
+    async def running_session(self, ctx: Context, session_id: str) -> v211.Session | None:
+        """Return what may be stopped: whose it is, in 2.1.1 the connection says."""
+        session = self.cpo.running(ctx, session_id)
+        return None if session is None else self.cpo.sessions_211[session.id]
 
     async def execute_stop(self, ctx: Context, command: v211.StopSession) -> commands_211.Result:
         """Stop a session."""

@@ -93,7 +93,9 @@ class Emsp:
         """Do what a line of the console says."""
         try:
             match line.split():
-                case ["start", uid, cpo, location, evse] if ci_key(uid) in self.tokens:
+                case ["start", uid, cpo, location, evse] if token := self.tokens.get(ci_key(uid)):
+                    if not token.valid:
+                        raise ValueError("the token is blocked")  # a CPO takes it for authorized
                     hub, owner = self.hubs()[0], PartyId.parse(cpo)
                     print(await self.words(hub).start(hub, ci_key(uid), owner, location, evse), flush=True)
                 case ["stop", cpo, session]:

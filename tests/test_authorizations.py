@@ -319,6 +319,16 @@ class TestUse:
         assert known.use(uid, location, evse) is None
         assert known.use("0A0B0C0D", "LOC1", "E1") is not None
 
+    @pytest.mark.parametrize("uid", ["0A0B0C0D", "0a0b0c0d", "OTHER", "other"])
+    def test_other_uid(self, uid: str) -> None:
+        """Where the eMSP's answer names another uid than the card's, the session may start under either."""
+        known = self.known(Clock(), self.given(token=a_token(uid="OTHER")))
+        assert known.use("FFFFFFFF", "LOC1", "E1") is None
+        used = known.use(uid, "LOC1", "E1")
+        assert used is not None
+        assert used.reference == "ref-1"
+        assert {known.use(each, "LOC1", "E1") for each in ("0A0B0C0D", "OTHER")} == {None}
+
     def test_any_evse(self) -> None:
         """One that names no EVSE holds at every EVSE of its location."""
         assert self.known(Clock(), self.given(evse_uid=None)).use("0A0B0C0D", "LOC1", "E7") is not None

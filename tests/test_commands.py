@@ -39,6 +39,7 @@ from ocpi_gireve.errors import (
 from ocpi_gireve.http import HttpServer, aiohttp_app
 from ocpi_gireve.interface import Interface
 from ocpi_gireve.journal import Exchanged
+from ocpi_gireve.testing import sample
 from ocpi_gireve.types import utc_now
 from tests.support import CPO, EMSP, NOW, Pair, a_pair, a_token, changed
 
@@ -1082,10 +1083,30 @@ class TestTakingResults:
             with pytest.raises(UnknownObject, match="has its result"):
                 await asking.post(scene.to_emsp, done.command.response_url, "REJECTED")
 
+    async def test_again(self, asking: Asking) -> None:
+        """The same result may come again for minutes, though nobody would have waited for it so long."""
+        async with a_scene(asking.speech, emsp=asking.emsp) as scene:
+            done = await asking.start(scene.to_cpo)
+            (sent,) = asking.emsp._sent.values()
+            assert sent.until is not None
+            assert sent.until > asyncio.get_running_loop().time() + 2 * asking.emsp.patience
+            for _ in range(2):
+                await asking.post(scene.to_emsp, done.command.response_url, "ACCEPTED")
+
+    async def test_many(self, asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+        """So many are remembered, and the oldest give way."""
+        monkeypatch.setattr("ocpi_gireve.commands._sending.MAX_KNOWN", 2)
+        async with a_scene(asking.speech, emsp=asking.emsp) as scene:
+            urls = [(await asking.start(scene.to_cpo)).command.response_url for _ in range(3)]
+            with pytest.raises(UnknownObject, match="no command waits"):
+                await asking.post(scene.to_emsp, urls[0], "ACCEPTED")
+            for url in urls[1:]:
+                await asking.post(scene.to_emsp, url, "ACCEPTED")
+
     async def test_forgotten(self, asking: Asking) -> None:
         """After a while its URL leads nowhere."""
         async with a_scene(asking.speech, emsp=asking.emsp) as scene:
-            asking.emsp.patience = -1.0
+            asking.emsp.remember = -1.0
             done = await asking.start(scene.to_cpo)
             with pytest.raises(UnknownObject, match="no command waits"):
                 await asking.post(scene.to_emsp, done.command.response_url, "ACCEPTED")
@@ -1191,6 +1212,117 @@ class TestUnchecked:
             assert done.result.result is v211.CommandResponseType.TIMEOUT
 
 
+HUB = PartyId("FR", "107")
+ABC, XYZ = PartyId("DE", "ABC"), PartyId("NL", "XYZ")
+
+
+class Owning221(Cpo221):
+    """Has one session that runs, of DE*ABC, and one whose token names the hub."""
+
+    async def running_session(self, ctx: Context, session_id: str) -> v221.Session | None:
+        owner = {"S1": ABC, "S2": HUB}.get(session_id)
+        return None if owner is None else sample(v221.Session, cpo=CPO, emsp=owner)
+
+
+class Owning211(Cpo211):
+    """Has one session that runs."""
+
+    async def running_session(self, ctx: Context, session_id: str) -> v211.Session | None:
+        return sample(v211.Session, cpo=CPO, emsp=ABC) if session_id == "S1" else None
+
+
+def through(hub: Connection, sender: PartyId | None, version: str = "2.2.1") -> Context:
+    """What comes of a party through a hub."""
+    return Context(partner=hub.id, version=version, sender=sender, request_id="r", correlation_id="c")
+
+
+class TestWhose:
+    """An eMSP behind a hub commands for its own tokens and sessions alone."""
+
+    @pytest.mark.parametrize(
+        ("session", "sender", "word"),
+        [
+            ("S1", ABC, "ACCEPTED"),
+            ("S1", PartyId("de", "abc"), "ACCEPTED"),
+            ("S1", XYZ, "REJECTED"),
+            ("S1", HUB, "ACCEPTED"),
+            ("S1", EMSP, "ACCEPTED"),  # as which the hub has registered
+            ("S1", None, "ACCEPTED"),
+            ("S2", XYZ, "ACCEPTED"),
+            ("S3", ABC, "UNKNOWN_SESSION"),
+            ("S3", HUB, "UNKNOWN_SESSION"),
+        ],
+    )
+    async def test_stop(self, session: str, sender: PartyId | None, word: str) -> None:
+        """Nobody stops another eMSP's session, or one that is not there; the hub itself stops each."""
+        async with a_scene(Speech221(), hub=HUB) as scene:
+            served = Owning221(scene.charger, PATIENT, None)
+            served.attach(scene.cpo)
+            url = scene.to_cpo.callback(v221.CommandsSender.post_result, "STOP_SESSION/one")
+            command = v221.StopSession(response_url=url, session_id=session)
+            answer = await served.stop_session(through(scene.to_emsp, sender), command)
+            await ended(scene)
+            assert answer.result == word
+            assert scene.charger.addressed == (["one"] if word == "ACCEPTED" else [])
+
+    @pytest.mark.parametrize(("session", "word"), [("S1", "ACCEPTED"), ("S3", "UNKNOWN_SESSION")])
+    async def test_stop_in_211(self, session: str, word: str) -> None:
+        """In 2.1.1 the host says it by the connection alone."""
+        async with a_scene(Speech211(), hub=HUB) as scene:
+            served = Owning211(scene.charger, PATIENT, None)
+            served.attach(scene.cpo)
+            url = scene.to_cpo.callback(v211.CommandsEmsp.post_result, "STOP_SESSION/one")
+            command = v211.StopSession(response_url=url, session_id=session)
+            answer = await served.stop_session(through(scene.to_emsp, XYZ, "2.1.1"), command)
+            await ended(scene)
+            assert answer.result == word
+            assert scene.charger.addressed == (["one"] if word == "ACCEPTED" else [])
+
+    async def test_refused_to_another(self) -> None:
+        """What another eMSP was refused is no repetition, where the session's own eMSP stops it."""
+        async with a_scene(Speech221(), hub=HUB) as scene:
+            served = Owning221(scene.charger, PATIENT, None)
+            served.attach(scene.cpo)
+            url = scene.to_cpo.callback(v221.CommandsSender.post_result, "STOP_SESSION/one")
+            command = v221.StopSession(response_url=url, session_id="S1")
+            words = [
+                (await served.stop_session(through(scene.to_emsp, sender), command)).result
+                for sender in (XYZ, ABC)
+            ]
+            assert words == ["REJECTED", "ACCEPTED"]
+            await ended(scene)
+
+    @pytest.mark.parametrize(
+        ("sender", "taken"), [(ABC, True), (HUB, True), (EMSP, True), (None, True), (XYZ, False)]
+    )
+    async def test_token(self, sender: PartyId | None, *, taken: bool) -> None:
+        """Who starts or reserves with another eMSP's token is refused; the hub itself may use every one."""
+        async with a_scene(Speech221(), hub=HUB) as scene:
+            served, charger = Reserving(), Owning221(scene.charger, PATIENT, None)
+            for one in (served, charger):
+                one.attach(scene.cpo)
+            ctx, token = through(scene.to_emsp, sender), a_token(country_code="DE", party_id="ABC")
+            url = scene.to_cpo.callback(v221.CommandsSender.post_result, "START_SESSION/one")
+            start = v221.StartSession(response_url=url, token=token, location_id="LOC1", evse_uid="E1")
+            reserve = v221.ReserveNow(
+                response_url=url,
+                token=token,
+                expiry_date=utc_now() + HOUR,
+                reservation_id="R1",
+                location_id="LOC1",
+            )
+            if taken:
+                assert (await charger.start_session(ctx, start)).result == "ACCEPTED"
+                assert (await served.reserve_now(ctx, reserve)).result == "ACCEPTED"
+            else:
+                for refused in (charger.start_session(ctx, start), served.reserve_now(ctx, reserve)):
+                    with pytest.raises(InvalidParameters) as error:
+                        await refused
+                    assert [problem.pointer for problem in error.value.problems] == ["/token/party_id"]
+            await ended(scene)
+            assert scene.charger.addressed == (["one"] if taken else [])
+
+
 class TestOnly221:
     """What 2.1.1 does not have, or shares the code of."""
 
@@ -1223,6 +1355,10 @@ class TestOnly221:
             assert done.result.message[0].text == "See you"
             for _ in range(2):
                 await self.cancel(pair, done.command.response_url)
+            # A late repetition of what was taken first.
+            await pair.to_emsp.call(
+                v221.CommandsSender.post_result, Link(done.command.response_url), done.result
+            )
             assert driver.canceled == ["R1"]
 
     async def test_nothing_to_cancel(self) -> None:
@@ -1230,9 +1366,9 @@ class TestOnly221:
         cpo, driver = Reserving(), Driver()
         async with a_pair(cpo=[cpo], emsp=[driver]) as pair:
             cpo.attach(pair.cpo)
-            driver.patience = -HOUR.total_seconds()
+            driver.remember = -HOUR.total_seconds()
             over = await self.reserve(pair, driver, lasts=-HOUR)
-            driver.patience = 60.0
+            driver.remember = 60.0
             other = await driver.send(
                 pair.to_cpo,
                 v221.CommandsReceiver.cancel_reservation,

@@ -75,6 +75,11 @@ class Authorization:
     since: datetime
     expires: datetime
 
+    def is_for(self, token_uid: str) -> bool:
+        """Whether it allows a token: the one that was shown, or the one that the eMSP named in its answer."""
+        named = None if self.token is None else self.token.uid
+        return ci_equal(self.token_uid, token_uid) or (named is not None and ci_equal(named, token_uid))
+
     @property
     def contract_id(self) -> str | None:
         """The driver's contract: `Token.contract_id`, in 2.1.1 `Token.auth_id`; None without the token."""
@@ -396,7 +401,7 @@ def _until(authorization: Authorization) -> datetime:
 
 def _fits(known: Authorization, token_uid: str, location_id: str, evse_uid: str, cpo: PartyId | None) -> bool:
     return (
-        ci_equal(known.token_uid, token_uid)
+        known.is_for(token_uid)
         and ci_equal(known.location_id, location_id)
         and (known.evse_uid is None or ci_equal(known.evse_uid, evse_uid))
         and (known.cpo is None or cpo is None or known.cpo == cpo)

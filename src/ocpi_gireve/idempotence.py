@@ -208,7 +208,7 @@ class _Write:
         """
         if len(text) <= _SHORT:
             return _Write(text)
-        return _Write(None, digest=_digest(text) if is_patch else hashlib.sha256(text).digest())
+        return _Write(None, 0.0, _digest(text) if is_patch else hashlib.sha256(text).digest())
 
     def is_same(self, other: _Write) -> bool:
         if self.text is not None and self.text == other.text:

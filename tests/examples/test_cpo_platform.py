@@ -326,6 +326,37 @@ async def test_refused_commands(version: str) -> None:
         assert iop.seen.empty()
 
 
+async def test_commands_of_another_emsp() -> None:
+    """Through the hub an eMSP stops its own sessions only, and starts with its own tokens only."""
+    async with roaming("2.2.1", "--locations", "1") as (_, iop):
+        session = (await started(iop))["id"]
+        stop = {"response_url": f"{iop.url}{iop.base}/commands/STOP_SESSION/2", "session_id": session}
+        url = iop.at("commands", "RECEIVER")
+        refused = await iop.ask("POST", f"{url}/STOP_SESSION", stop, sender="XYZ")
+        assert refused.data["result"] == "REJECTED"
+        start = a_start(iop, 3, evse_uid="0001-2")
+        foreign = await iop.ask("POST", f"{url}/START_SESSION", start, sender="XYZ")
+        assert foreign.codes == (200, 2001)
+        assert iop.seen.empty()
+        own = await iop.ask("POST", f"{url}/STOP_SESSION", stop, sender="EMP")
+        assert own.data["result"] == "ACCEPTED"
+        assert (await iop.next()).body == {"result": "ACCEPTED"}
+
+
+@in_both
+async def test_stop_over_another_connection(version: str) -> None:
+    """What was started over one connection is unknown to another one, whoever that is."""
+    async with running(CPO, "--token-a", "a" * 32, "--token-a", "b" * 32) as program:
+        async with an_iop(version, "CPO") as iop, an_iop("2.2.1", "CPO") as other:
+            await iop.register(program.versions_url, "a" * 32)
+            await other.register(program.versions_url, "b" * 32)
+            session = (await started(iop))["id"]
+            stop = {"response_url": f"{other.url}{other.base}/commands/STOP_SESSION/2", "session_id": session}
+            assert await commanded(other, "STOP_SESSION", stop) == "UNKNOWN_SESSION"
+            await stopped(iop, session)
+        await program.stop()
+
+
 @in_both
 async def test_start_anywhere(version: str) -> None:
     """Where no EVSE is named, a free one is taken."""
@@ -386,6 +417,18 @@ async def test_a_card(version: str) -> None:
         assert cdr[REFERENCE[version]] == "AUTH-7"
         program.say(f"stop {session['id']}")
         assert await program.complaint() == f"stop {session['id']}: not understood"
+
+
+async def test_another_uid_in_the_answer() -> None:
+    """The session repeats the reference, though the answer named another uid than the card's."""
+    async with roaming("2.2.1", "--locations", "1") as (program, iop):
+        other = a_token("2.2.1", uid="OTHER")
+        iop.answers[f"POST /tokens/{CARD}/authorize"] = allowed("2.2.1", token=other)
+        await program.do(f"card {CARD} {WHERE}")
+        await iop.next()
+        session = (await iop.several(2))["PUT sessions"].body
+        assert session["cdr_token"]["uid"] == "OTHER"
+        assert session["authorization_reference"] == "AUTH-7"
 
 
 async def test_two_cards_at_once() -> None:

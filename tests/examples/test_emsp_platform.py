@@ -259,6 +259,8 @@ async def test_remote_start_and_stop(version: str) -> None:
             assert command.headers["OCPI-to-party-id"] == "CPO"
         assert not (await iop.ask("POST", command.body["response_url"], {"result": "ACCEPTED"})).data
         assert [await program.line() for _ in range(2)] == ["StartSession: ACCEPTED", f"done: {line}"]
+        # The answer may have been lost, so that the same comes again.
+        assert not (await iop.ask("POST", command.body["response_url"], {"result": "ACCEPTED"})).data
         again = await iop.ask("POST", command.body["response_url"], {"result": "REJECTED"})
         assert again.http == 404
         program.say("stop FR*CPO SESSION17")
@@ -279,6 +281,13 @@ async def test_refused_commands(version: str) -> None:
         iop.answers["POST /commands/START_SESSION"] = said({}, code=2003)
         program.say("start 04A1B201 FR*CPO LOC9 E1")
         assert "2003" in await program.complaint()
+        commands = [await iop.next() for _ in range(2)]
+        assert {one.name for one in commands} == {"POST /commands/START_SESSION"}
+        await program.do("block 04A1B201")
+        assert (await iop.next()).name == "PUT /tokens/FR/EMP/04A1B201"
+        program.say("start 04A1B201 FR*CPO LOC1 E1")
+        assert await program.complaint() == "start 04A1B201 FR*CPO LOC1 E1: the token is blocked"
+        assert iop.seen.empty()
         program.say("start 00000000 FR*CPO LOC1 E1")
         assert "not understood" in await program.complaint()
         url = iop.at("commands", "SENDER", "/START_SESSION/1")
@@ -322,3 +331,20 @@ async def test_pull_of_sessions_and_cdrs() -> None:
         assert "date_from" in (await iop.next()).query
         await program.do("pull cdrs")
         assert (await iop.next()).name == "GET /cdrs"
+
+
+async def test_pull_of_a_cdr_that_names_nobody() -> None:
+    """A CDR in which no CPO can be found is billed all the same, and once, whether pulled or posted."""
+    async with roaming("2.1.1") as (program, iop):
+        cdr = an_object("2.1.1", "CDR")
+        cdr["location"].pop("operator", None)
+        cdr["location"]["evses"][0]["evse_id"] = "weird"
+        iop.answers["GET /cdrs"] = [cdr]
+        program.say("pull cdrs")
+        assert (await program.line()).startswith(f"CDR {cdr['id']}: ")
+        assert await program.line() == "cdrs: 1, of them new 1, gone 0"
+        assert await program.line() == "done: pull cdrs"
+        answer = await iop.ask("POST", iop.at("cdrs", "RECEIVER"), cdr)
+        assert answer.codes == (200, 1000)
+        assert answer.headers["Location"].endswith(f"/cdrs/FR/GIR/{cdr['id']}")
+        assert (await iop.ask("GET", answer.headers["Location"])).data["id"] == cdr["id"]

@@ -56,6 +56,7 @@ LONGEST_WAIT = 8.0
 """Seconds: the longest wait between two attempts to post a result."""
 
 ACCEPTED, REJECTED, NOT_SUPPORTED, TIMEOUT = "ACCEPTED", "REJECTED", "NOT_SUPPORTED", "TIMEOUT"
+UNKNOWN_SESSION = "UNKNOWN_SESSION"
 _NOT_OFFERED = "__ocpi_not_offered__"
 
 
@@ -139,6 +140,10 @@ def not_offered(method: F) -> F:
     return method
 
 
+_Key: TypeAlias = tuple[str, PartyId | None, PartyId | None, str, str]
+"""By which a command is known when it is repeated: connection, sender, receiver, kind, ``response_url``."""
+
+
 @define(eq=False)
 class _Job(Generic[A, R]):
     """One command under way.
@@ -156,7 +161,7 @@ class _Job(Generic[A, R]):
     """
 
     ctx: Context
-    key: tuple[str, PartyId | None, str, str]
+    key: _Key
     command: Command
     answer: asyncio.Future[A]
     deadline: float
@@ -168,7 +173,7 @@ class _Job(Generic[A, R]):
     following: asyncio.Task[None] | None = None
 
     def __str__(self) -> str:
-        return f"{self.key[2]} of {self.ctx.partner} (request {self.ctx.request_id})"
+        return f"{self.key[3]} of {self.ctx.partner} (request {self.ctx.request_id})"
 
 
 class Execution(Hosted, Generic[Start, Stop, Reserve, Unlock, A, AW, R, RW]):
@@ -180,7 +185,7 @@ class Execution(Hosted, Generic[Start, Stop, Reserve, Unlock, A, AW, R, RW]):
         self.deadlines = deadlines or Deadlines()
         self.authorizations = authorizations
         self._places = Authorizations() if authorizations is None else authorizations
-        self._jobs: dict[tuple[str, PartyId | None, str, str], _Job[A, R]] = {}
+        self._jobs: dict[_Key, _Job[A, R]] = {}
 
     @abstractmethod
     def _words(self) -> Words[A, R]:
@@ -189,6 +194,10 @@ class Execution(Hosted, Generic[Start, Stop, Reserve, Unlock, A, AW, R, RW]):
     @abstractmethod
     def _accept(self) -> AW:
         """Return this version's ACCEPTED."""
+
+    @abstractmethod
+    def _word(self, word: str) -> AW:
+        """Return this version's word, such as REJECTED."""
 
     # --- for the host to write -------------------------------------------------------------------------
 
@@ -200,8 +209,19 @@ class Execution(Hosted, Generic[Start, Stop, Reserve, Unlock, A, AW, R, RW]):
         """
         return self._accept()
 
+    @not_offered
+    async def running_session(self, ctx: Context, session_id: str) -> v211.Session | v221.Session | None:
+        """Return the session that a STOP_SESSION means; None where none of `ctx.partner`'s runs.
+
+        Write it, and a session that is not there is answered UNKNOWN_SESSION, one that by its token is
+        another eMSP's than the sender's REJECTED, and neither reaches a charger. A hub that commands for
+        itself stops every eMSP's. In 2.1.1 no message names the eMSP: there the connection says whose the
+        session is, and you by it. (2.2.1, mod_commands, CommandResponseType)
+        """
+        raise NotImplementedError
+
     async def check_stop(self, ctx: Context, command: Stop) -> AW:
-        """Say whether a STOP_SESSION can be passed on; UNKNOWN_SESSION where there is no such session."""
+        """Say whether a STOP_SESSION can be passed on, besides what `running_session` tells."""
         return self._accept()
 
     async def check_reserve(self, ctx: Context, command: Reserve) -> AW:
@@ -255,7 +275,12 @@ class Execution(Hosted, Generic[Start, Stop, Reserve, Unlock, A, AW, R, RW]):
     # --- the interface ---------------------------------------------------------------------------------
 
     async def start_session(self, ctx: Context, command: Start) -> A:
-        """Answer, and start the session behind the answer."""
+        """Answer, and start the session behind the answer.
+
+        Raises:
+            InvalidParameters: the token is another eMSP's.
+        """
+        self._require_own(ctx, command.token)
         return await self._take(
             ctx,
             "START_SESSION",
@@ -267,15 +292,51 @@ class Execution(Hosted, Generic[Start, Stop, Reserve, Unlock, A, AW, R, RW]):
 
     async def stop_session(self, ctx: Context, command: Stop) -> A:
         """Answer, and stop the session behind the answer."""
-        return await self._take(ctx, "STOP_SESSION", command, self.check_stop, self.execute_stop)
+        return await self._take(ctx, "STOP_SESSION", command, self._check_stop, self.execute_stop)
 
     async def reserve_now(self, ctx: Context, command: Reserve) -> A:
-        """Answer, and reserve behind the answer."""
+        """Answer, and reserve behind the answer.
+
+        Raises:
+            InvalidParameters: the token is another eMSP's.
+        """
+        self._require_own(ctx, command.token)
         return await self._take(ctx, "RESERVE_NOW", command, self.check_reserve, self.execute_reserve)
 
     async def unlock_connector(self, ctx: Context, command: Unlock) -> A:
         """Answer, and unlock the connector behind the answer."""
         return await self._take(ctx, "UNLOCK_CONNECTOR", command, self.check_unlock, self.execute_unlock)
+
+    # --- whose tokens and sessions ---------------------------------------------------------------------
+
+    def _require_own(self, ctx: Context, token: v211.Token | v221.Token) -> None:
+        """Hold the sender to its own tokens: an eMSP "SHALL only use Tokens that are owned by this eMSP".
+
+        The server does so for a direct partner; a hub it lets speak for everybody.
+        """
+        if not self._may_be_senders(ctx, token):
+            problem = Problem("/token/party_id", "owner", "expected a token of the eMSP that commands")
+            raise InvalidParameters(problems=[problem])
+
+    async def _check_stop(self, ctx: Context, command: Stop) -> AW:
+        if not getattr(self.running_session, _NOT_OFFERED, False):
+            session = await self.running_session(ctx, command.session_id)
+            token = session.cdr_token if isinstance(session, v221.Session) else None
+            if session is None:
+                return self._word(UNKNOWN_SESSION)
+            if not self._may_be_senders(ctx, token):
+                return self._word(REJECTED)
+        return await self.check_stop(ctx, command)
+
+    def _may_be_senders(self, ctx: Context, token: v211.Token | v221.Token | v221.CdrToken | None) -> bool:
+        """Tell whether a token may be the eMSP's that commands: where both are known, they are the same."""
+        if token is None or isinstance(token, v211.Token) or ctx.sender is None:
+            return True
+        emsp = PartyId(token.country_code, token.party_id)
+        # A hub's own party stands for nobody in particular, on either side.
+        return emsp == ctx.sender or any(
+            self._is_hub_itself(ctx.partner, party) for party in (ctx.sender, emsp)
+        )
 
     async def _take(
         self,
@@ -305,7 +366,7 @@ class Execution(Hosted, Generic[Start, Stop, Reserve, Unlock, A, AW, R, RW]):
         if getattr(execute, _NOT_OFFERED, False):
             return self._words().answer(NOT_SUPPORTED, 0)
         self._forget_old()
-        key = (ctx.partner, ctx.receiver, kind, command.response_url)
+        key = (ctx.partner, ctx.sender, ctx.receiver, kind, command.response_url)
         known = self._jobs.get(key)
         if known is not None and known.command == command:
             return await asyncio.shield(known.answer)

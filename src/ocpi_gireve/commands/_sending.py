@@ -16,7 +16,7 @@ from ..context import Context
 from ..errors import InvalidObject, NoAnswer, NotSent, Problem, UnknownObject
 from ..interface import operation_of
 from ..pagination import Link
-from ._execution import ACCEPTED
+from ._execution import ACCEPTED, MAX_KNOWN
 
 A = TypeVar("A", bound="v211.CommandResponse | v221.CommandResponse")
 C = TypeVar("C")
@@ -69,22 +69,25 @@ class _Sent(Generic[R]):
     Attributes:
         partner: The connection that it went over, and the only one that may post its result.
         command: The command.
-        result: Its result.
+        result: Its result, the last one where a second was taken.
+        first: The one before that.
         until: After this moment, in the loop's time, its URL leads nowhere; None: somebody waits there.
     """
 
     partner: str
     command: object
     result: asyncio.Future[R]
+    first: R | None = None
     until: float | None = None
 
 
 class Sending(Generic[A, R]):
     """What `EmspCommands` is in either version; see there."""
 
-    def __init__(self, *, patience: float = 60.0, longest: float = 600.0) -> None:
+    def __init__(self, *, patience: float = 60.0, longest: float = 600.0, remember: float = 600.0) -> None:
         self.patience = patience
         self.longest = longest
+        self.remember = remember
         self._sent: dict[str, _Sent[R]] = {}
 
     @abstractmethod
@@ -133,9 +136,8 @@ class Sending(Generic[A, R]):
             if lost is not None and not sent.result.done():
                 raise lost
         finally:
-            # A result that was taken may come again, where our answer to it was lost.
             if sent.result.done():
-                kept = max(self.patience, self._kept(command, sent.result.result()))
+                kept = max(self.remember, self._kept(command, sent.result.result()))
                 sent.until = loop.time() + kept
             else:
                 del self._sent[path]
@@ -145,12 +147,13 @@ class Sending(Generic[A, R]):
 
     def _forget_old(self) -> None:
         now = asyncio.get_running_loop().time()
-        for path, sent in list(self._sent.items()):
-            if sent.until is not None and sent.until < now:
+        ended = [(path, sent.until) for path, sent in self._sent.items() if sent.until is not None]
+        for left, (path, until) in zip(range(len(ended), 0, -1), ended, strict=True):
+            if until < now or left > MAX_KNOWN:
                 del self._sent[path]
 
     async def _take(self, ctx: Context, link: Link, result: R) -> None:
-        """Take a result.
+        """Take a result; one that was taken may come again, where our answer to it was lost.
 
         Raises:
             UnknownObject: no command waits for one at this URL.
@@ -161,9 +164,10 @@ class Sending(Generic[A, R]):
             raise UnknownObject("no command waits for a result at this URL")
         if not sent.result.done():
             sent.result.set_result(result)
-        elif sent.result.result() != result:
+        elif result not in (sent.first, sent.result.result()):
             if not await self._taken_back(ctx, sent.command, result):
                 raise UnknownObject("the command at this URL has its result")
+            sent.first = sent.result.result()
             sent.result = asyncio.get_running_loop().create_future()
             sent.result.set_result(result)
 

@@ -72,6 +72,9 @@ class CpoCommands(
     def _accept(self) -> CommandResponseType:
         return CommandResponseType.ACCEPTED
 
+    def _word(self, word: str) -> CommandResponseType:
+        return CommandResponseType(word)
+
 
 class EmspCommands(Sending[CommandResponse, CommandResponse], CommandsEmsp):
     """Sends an eMSP's commands, in 2.1.1, and takes their results; in all else the class of 2.2.1.

@@ -63,7 +63,8 @@ class CpoCommands(
     Write `execute_start`, `execute_stop` and so on for the commands that you support; the others are answered
     NOT_SUPPORTED. Each addresses the charger, waits for it, and returns what became of it: a
     `CommandResultType`, a `CommandResult`, or an `Outcome`. Where a command can be refused at once, write
-    `check_start` and so on as well.
+    `check_start` and so on as well. Beside `execute_stop` write `running_session`, so that nobody stops the
+    session of another eMSP.
 
     Around them: every command is answered in time, however long yours takes; its result is posted, TIMEOUT
     and FAILED included, and tried again while the partner waits; a repeated command gets the same answer
@@ -84,6 +85,9 @@ class CpoCommands(
     def _accept(self) -> CommandResponseType:
         return CommandResponseType.ACCEPTED
 
+    def _word(self, word: str) -> CommandResponseType:
+        return CommandResponseType(word)
+
     async def check_cancel(self, ctx: Context, command: CancelReservation) -> CommandResponseType:
         """Say whether a CANCEL_RESERVATION can be passed on."""
         return CommandResponseType.ACCEPTED
@@ -102,11 +106,13 @@ class EmspCommands(Sending[CommandResponse, CommandResult], CommandsSender):
     """Sends an eMSP's commands, in 2.2.1, and takes their results.
 
     Each command gets a URL of its own for its result: nobody can guess it, one result is taken there, from
-    the partner that the command went to, and it ends when the time is over that the partner announced.
+    the partner that the command went to, and it ends when the time is over that the partner announced. The
+    same result may come again for a while; it changes nothing.
 
     Args:
         patience: Seconds to wait for a result where the partner announces none.
         longest: Seconds to wait at most, whatever the partner announces.
+        remember: Seconds in which a result that was taken may come again.
     """
 
     async def reservation_canceled(self, ctx: Context, command: ReserveNow, result: CommandResult) -> None:

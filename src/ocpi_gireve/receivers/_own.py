@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from ..context import Context
 from ..pagination import Page, PageQuery, page_of
-from ..types import Role, ci_equal
+from ..types import ci_equal
 from ._book import Book
 from ._judge import Dated
 from ._levels import C, E, L, Levels, known
@@ -32,23 +32,12 @@ class ShownToHubs(Hosted):
     _asked: tuple[Context, bool] | None = None
 
     def is_for_hub(self, ctx: Context) -> bool:
-        """Tell whether a hub asks for itself.
-
-        No text says under which party a hub registers: it presented it as a HUB's, or as its only one.
-        """
+        """Tell whether a hub asks for itself."""
         asked = self._asked
         if asked is None or asked[0] is not ctx:
             # Once for all objects of a listing.
-            asked = self._asked = ctx, self._find_out(ctx)
+            asked = self._asked = ctx, self._is_hub_itself(ctx.partner, ctx.sender)
         return asked[1]
-
-    def _find_out(self, ctx: Context) -> bool:
-        partner = None if self._host is None else self._host.connection(ctx.partner)
-        if partner is None or not partner.profile.is_hub:
-            return False
-        roles = partner.record.roles
-        own = [one.party for one in roles if one.role is Role.HUB or len(roles) == 1]
-        return ctx.sender in (partner.profile.hub, *own)
 
 
 class OwnPlaces(Generic[L, E, C, RL, RE, RC]):
