@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -9,6 +11,7 @@ from attrs import evolve
 
 from ocpi_gireve import (
     BILATERAL,
+    Connection,
     Context,
     Link,
     MemoryStore,
@@ -194,7 +197,7 @@ class TestKeptSessions:
         assert kept.sessions.stale == 2
 
     async def test_after_the_cdr(self, store: YieldingStore) -> None:
-        """After the CDR of the same authorization, updates are ignored; without one, nobody can tell."""
+        """After the CDR of its charge, updates are ignored; without an authorization, nobody can tell."""
         sessions, cdrs = KeptSessions(store), KeptCdrs(store)
         other = v211.SessionRef("FR", "CPO", "S2")
         await sessions.put_session(OLD, SESSION, old_session())
@@ -205,6 +208,37 @@ class TestKeptSessions:
             await sessions.patch_session(OLD, ref, Patch(v211.Session, {"kwh": Decimal(99)}))
         assert (await sessions.get_session(OLD, SESSION)).kwh == old_session().kwh
         assert (await sessions.get_session(OLD, other)).kwh == Decimal(99)
+        await sessions.put_session(OLD, SESSION, old_session(kwh=Decimal(99), last_updated=LATER))
+        assert (await sessions.get_session(OLD, SESSION)).kwh == old_session().kwh
+
+    @pytest.mark.parametrize("differs", ["start", "EVSE", "nothing"])
+    @pytest.mark.parametrize("patch", [False, True], ids=["PUT", "PATCH"])
+    async def test_another_under_the_same_authorization(
+        self, store: YieldingStore, differs: str, *, patch: bool
+    ) -> None:
+        """A CDR ends no session of its authorization that began at another time or EVSE, or came after it."""
+        sessions, cdrs = KeptSessions(store), KeptCdrs(store)
+        ref = v211.SessionRef("FR", "CPO", "S2")
+        later = old_session().start_datetime + timedelta(minutes=5)
+        elsewhere = old_location(evses=[changed(old_location().evses[0], {"uid": "E2"})])
+        changes: dict[str, object] = {"start": later, "EVSE": elsewhere}
+        names = {"start": "start_datetime", "EVSE": "location"}
+        second = old_session(id="S2", kwh=Decimal(0))
+        if differs == "nothing":
+            await cdrs.post_cdr(OLD, old_cdr())
+            await sessions.put_session(OLD, ref, second)
+        else:
+            second = changed(second, {names[differs]: changes[differs]})
+            await sessions.put_session(OLD, ref, second)
+            await cdrs.post_cdr(OLD, old_cdr())
+        for kwh in (6, 7):
+            progress = {"kwh": Decimal(kwh), "last_updated": NOW}
+            if patch:
+                await sessions.patch_session(OLD, ref, Patch(v211.Session, progress))
+            else:
+                await sessions.put_session(OLD, ref, changed(second, progress))
+            assert (await sessions.get_session(OLD, ref)).kwh == Decimal(kwh)
+        assert sessions.sessions.stale == 0
 
     async def test_unknown(self, store: YieldingStore) -> None:
         """A session that is not there cannot be patched: the partner is to PUT it."""
@@ -276,6 +310,188 @@ class TestKeptCdrs:
             await kept.post_cdr(OLD, old_cdr(total_energy=Decimal(99)))
         assert len(caplog.messages) == 1
         assert await listed(kept.cdrs.all(IOP)) == [old_cdr()]
+
+
+class Everything(Places, KeptTariffs, KeptSessions, KeptCdrs):
+    """What an eMSP keeps."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store)
+        self.bills: list[PartyId] = []
+
+    async def cdr_received(self, ctx: Context, owner: PartyId, cdr: v211.CDR) -> None:
+        self.bills.append(owner)
+
+
+HUB = PartyId("FR", "107")
+
+
+@asynccontextmanager
+async def behind_a_hub() -> AsyncGenerator[tuple[Everything, Connection]]:
+    """What an eMSP keeps of a hub's, and the hub's connection to it; the hub's party is FR*107."""
+    store, network = MemoryStore(), Network()
+    kept = Everything(store)
+    profile = evolve(BILATERAL, hub=HUB, versions=frozenset(["2.1.1"]))
+    hub = a_platform(network, "iop.example.com", Role.CPO, "107", [])
+    emsp = a_platform(network, "emsp.example.com", Role.EMSP, "EMP", [kept], store=store)
+    async with hub, emsp:
+        token = await emsp.invite(profile, origins="https://iop.example.com", id=IOP)
+        yield kept, await hub.register(evolve(profile, hub=None), emsp.versions_url, token)
+
+
+def nobodys_location(
+    evse_id: str | None = None, operator: str | None = None, **changes: object
+) -> v211.Location:
+    """A location in which no CPO can be found."""
+    evse = changed(old_location().evses[0], {"evse_id": evse_id})
+    named = None if operator is None else v211.BusinessDetails(name=operator)
+    return old_location(operator=named, evses=[evse], **changes)
+
+
+async def owners(objects: AsyncIterator[tuple[PartyId, object]]) -> list[PartyId]:
+    """Whose they are."""
+    return [owner async for owner, _ in objects]
+
+
+class TestNobodys:
+    """What is pulled of a hub and says not whose it is."""
+
+    @pytest.mark.parametrize("operator", [None, "op"])
+    @pytest.mark.parametrize("evse_id", [None, "weird", "123456", "FR*X*E1"])
+    async def test_kept(self, evse_id: str | None, operator: str | None) -> None:
+        """It is kept under the hub's party, as a CDR that is posted, and nothing of it is left out."""
+        async with behind_a_hub() as (kept, to_emsp):
+            place = nobodys_location(evse_id, operator)
+            bill = old_cdr(location=place)
+            done = [
+                await kept.cdrs.absorb(IOP, pages([bill])),
+                await kept.sessions.absorb(IOP, pages([old_session(location=place)])),
+                await kept.locations.absorb(IOP, pages([place]), full=True),
+                await kept.tariffs.absorb(IOP, pages([old_tariff()]), full=True),
+            ]
+            assert [(one.changed, one.rejected) for one in done] == [(1, 0)] * 4
+            for shelf in (kept.cdrs, kept.sessions, kept.locations, kept.tariffs):
+                assert await owners(shelf.items(IOP)) == [HUB]
+            # Posted, too: it is the same one, so that it is billed once.
+            assert (await to_emsp.call(v211.CdrsEmsp.post_cdr, bill)).url.endswith("/cdrs/FR/107/CDR1")
+            assert kept.bills == [HUB]
+
+    async def test_pulled_again(self) -> None:
+        """It is no news when it comes again, and goes when a full pull does not bring it any more."""
+        async with behind_a_hub() as (kept, _):
+            one, other = nobodys_location(), nobodys_location(id="LOC2")
+            await kept.locations.absorb(IOP, pages([one, other]), full=True)
+            done = await kept.locations.absorb(IOP, pages([one]), full=True)
+            assert (done.changed, done.removed, kept.gone) == (0, 1, [HUB])
+            assert await listed(kept.locations.all(IOP)) == [one]
+
+    async def test_patched(self) -> None:
+        """A PATCH finds it, whether its URL names the hub or the CPO, whose it is from then on."""
+        async with behind_a_hub() as (kept, to_emsp):
+            place = nobodys_location()
+            await kept.locations.absorb(IOP, pages([place]), full=True)
+            await kept.tariffs.absorb(IOP, pages([old_tariff()]))
+            await kept.sessions.absorb(IOP, pages([old_session(location=place)]))
+            for party in ("107", "CPO"):
+                spot = v211.EvseRef("FR", party, "LOC1", "E1")
+                status = v211.Status.CHARGING if party == "107" else v211.Status.BLOCKED
+                await to_emsp.call(v211.LocationsEmsp.patch_evse, spot, Patch(v211.EVSE, {"status": status}))
+                assert (await kept.evse(IOP, spot)).status is status
+            await to_emsp.call(v211.TariffsEmsp.patch_tariff, TARIFF, Patch(v211.Tariff, {"currency": "CHF"}))
+            await to_emsp.call(
+                v211.SessionsEmsp.patch_session, SESSION, Patch(v211.Session, {"kwh": Decimal(7)})
+            )
+            for shelf in (kept.sessions, kept.locations, kept.tariffs):
+                assert await owners(shelf.items(IOP)) == [CPO]
+            assert kept.gone == [HUB]
+            # The pull still names nobody, and is known again.
+            done = await kept.locations.absorb(IOP, pages([place]), full=True)
+            assert (done.removed, await owners(kept.locations.items(IOP))) == (0, [CPO])
+
+    async def test_put(self) -> None:
+        """A PUT says whose it is, unless it is another one of the same id."""
+        async with behind_a_hub() as (kept, to_emsp):
+            place = nobodys_location()
+            elsewhere = changed(place.coordinates, {"latitude": "45.000000"})
+            await kept.locations.absorb(IOP, pages([place]))
+            other = nobodys_location(coordinates=elsewhere)
+            await to_emsp.call(v211.LocationsEmsp.put_location, v211.LocationRef("FR", "ABC", "LOC1"), other)
+            assert await owners(kept.locations.items(IOP)) == [HUB, ABC]
+            named = nobodys_location(name="Nord", last_updated=LATER)
+            await to_emsp.call(v211.LocationsEmsp.put_location, LOC, named)
+            assert await owners(kept.locations.items(IOP)) == [ABC, CPO]
+            assert await kept.location(IOP, LOC) == named
+            await kept.locations.absorb(IOP, pages([place]))
+            assert await owners(kept.locations.items(IOP)) == [ABC, CPO]
+
+    async def test_pushed(self) -> None:
+        """What the hub pushed as its own stays its own, whoever else has one of the same id."""
+        async with behind_a_hub() as (kept, to_emsp):
+            place, hubs = nobodys_location(), v211.LocationRef("FR", "107", "LOC1")
+            await to_emsp.call(v211.LocationsEmsp.put_location, hubs, place)
+            await to_emsp.call(v211.TariffsEmsp.put_tariff, v211.TariffRef("FR", "107", "T1"), old_tariff())
+            # That a pull brings it, too, says nothing else.
+            await kept.locations.absorb(IOP, pages([place]))
+            with pytest.raises(UnknownLocation):
+                await to_emsp.call(
+                    v211.LocationsEmsp.patch_evse, EVSE, Patch(v211.EVSE, {"status": v211.Status.BLOCKED})
+                )
+            await to_emsp.call(v211.LocationsEmsp.put_location, LOC, place)
+            await to_emsp.call(v211.TariffsEmsp.put_tariff, TARIFF, old_tariff())
+            for shelf in (kept.locations, kept.tariffs):
+                assert await owners(shelf.items(IOP)) == [HUB, CPO]
+
+    async def test_pulled_after_a_push(self) -> None:
+        """What a push said whose it is stays where it is, though a pull that names nobody brings it again."""
+        async with behind_a_hub() as (kept, to_emsp):
+            place = nobodys_location()
+            charge = old_session(location=place)
+            await to_emsp.call(v211.SessionsEmsp.put_session, SESSION, charge)
+            await to_emsp.call(v211.TariffsEmsp.put_tariff, TARIFF, old_tariff())
+            await kept.sessions.absorb(
+                IOP, pages([changed(charge, {"kwh": Decimal(9), "last_updated": LATER})])
+            )
+            await kept.tariffs.absorb(IOP, pages([old_tariff(last_updated=LATER)]), full=True)
+            for shelf in (kept.sessions, kept.tariffs):
+                assert await owners(shelf.items(IOP)) == [CPO]
+            assert (await kept.session(IOP, SESSION)).kwh == Decimal(9)
+            # One of the same id that is another one, or may be.
+            later = charge.start_datetime + timedelta(minutes=5)
+            await kept.sessions.absorb(IOP, pages([changed(charge, {"start_datetime": later})]))
+            await kept.tariffs.absorb(IOP, pages([old_tariff(currency="CHF")]))
+            for shelf in (kept.sessions, kept.tariffs):
+                assert await owners(shelf.items(IOP)) == [CPO, HUB]
+
+    async def test_tokens(self) -> None:
+        """A CPO keeps tokens likewise: by the uid they are found at once, and a push says whose they are."""
+        async with behind_a_hub() as (kept, _):
+            cards = KeptTokens(kept.locations.store)
+            assert kept._host is not None
+            cards.attach(kept._host)
+            nobodys = old_token(issuer="A brand", auth_id="12345")
+            assert (await cards.tokens.absorb(IOP, pages([nobodys]))).rejected == 0
+            assert await cards.tokens_with(IOP, nobodys.uid) == [(HUB, nobodys)]
+            await cards.put_token(OLD, TOKEN, nobodys)
+            assert await cards.tokens_with(IOP, nobodys.uid) == [(EMSP, nobodys)]
+            await cards.tokens.absorb(IOP, pages([nobodys]))
+            assert await cards.tokens_with(IOP, nobodys.uid) == [(EMSP, nobodys)]
+
+    async def test_gone_and_pushed(self) -> None:
+        """What was gone in a full pull and is pushed by the hub as its own is its own."""
+        async with behind_a_hub() as (kept, to_emsp):
+            await kept.tariffs.absorb(IOP, pages([old_tariff()]), full=True)
+            await kept.tariffs.absorb(IOP, pages([]), full=True)
+            await to_emsp.call(v211.TariffsEmsp.put_tariff, v211.TariffRef("FR", "107", "T1"), old_tariff())
+            await to_emsp.call(v211.TariffsEmsp.put_tariff, TARIFF, old_tariff())
+            assert await owners(kept.tariffs.items(IOP)) == [HUB, CPO]
+
+    async def test_older_put(self) -> None:
+        """A PUT that is older than what was pulled changes nothing."""
+        async with behind_a_hub() as (kept, to_emsp):
+            await kept.locations.absorb(IOP, pages([nobodys_location()]))
+            await to_emsp.call(v211.LocationsEmsp.put_location, LOC, nobodys_location(last_updated=EARLIER))
+            assert await listed(kept.locations.all(IOP)) == [nobodys_location()]
+            assert kept.locations.stale == 1
 
 
 class TestKeptTokens:

@@ -29,7 +29,7 @@ from ._levels import C, E, L, Levels, known
 from ._refs import ConnectorNamed, EvseNamed, LocationNamed, OfParty, SessionNamed, TariffNamed, party_of
 from .host import Hosted
 from .rows import EvseRow, rows_of
-from .shelf import Hook, Kind, Shelf
+from .shelf import Hook, Kind, Shelf, nobody, note
 
 log = logging.getLogger("ocpi_gireve.receivers")
 
@@ -209,6 +209,8 @@ class Tariffs(Keeper, Generic[F, RF]):
 
 BILLED = "billed"
 """The kind of the notes that a session has its CDR; their id is what both have in common."""
+UNBILLED = "unbilled"
+"""The kind of the notes that a session came after a CDR that it seems to have; their id is the session's."""
 
 
 def progressed(old: S | None, new: S, says: object, billed: bool = False) -> S:
@@ -246,10 +248,14 @@ class SessionShelf(Shelf[S]):
         *,
         changed: Hook[S],
         billed_as: Callable[[S], str | None],
+        is_named: bool = True,
         parties_of: Callable[[str], frozenset[PartyId] | None] | None = None,
+        speaker_of: Callable[[str], PartyId | None] = nobody,
     ) -> None:
-        super().__init__(store, kind, changed=changed, removed=ignored, parties_of=parties_of)
-        self._billed_as = billed_as
+        super().__init__(
+            store, kind, changed=changed, removed=ignored, parties_of=parties_of, speaker_of=speaker_of
+        )
+        self._billed_as, self._is_named = billed_as, is_named
 
     async def put(self, ctx: Context, owner: PartyId, session: S, id: str) -> None:
         """Keep a whole session."""
@@ -257,9 +263,20 @@ class SessionShelf(Shelf[S]):
         await self.change(ctx, owner, id, judge)
 
     async def is_billed(self, scope: Scope, session: S) -> bool:
-        """Tell whether a session has its CDR."""
+        """Tell whether a session has its CDR.
+
+        Where the CDR did not name it, a session that was not there before the CDR may be another one: it is
+        not billed, however much the two agree.
+        """
         billed_as = self._billed_as(session)
-        return billed_as is not None and await self.store.object(scope, BILLED, billed_as) is not None
+        if billed_as is None or await self.store.object(scope, BILLED, billed_as) is None:
+            return False
+        if self._is_named:
+            return True
+        if await self.find(scope.connection, scope.owner, session.id) is None:
+            await self.store.put_object(note(scope, UNBILLED, session.id, self.kind, session))
+            return False
+        return await self.store.object(scope, UNBILLED, session.id) is None
 
     async def _judge(self, scope: Scope, one: S, *, pushed: bool) -> Judge[S]:
         billed = await self.is_billed(scope, one)
@@ -294,7 +311,8 @@ class Sessions(Keeper, Generic[S, RS]):
     async def patch_session(self, ctx: Context, ref: RS, changes: Patch[S]) -> None:
         """Change some fields of the session."""
         scope = Scope(ctx.partner, party_of(ref))
-        billed = await self.sessions.is_billed(scope, await self.session(ctx.partner, ref))
+        kept = await self.sessions.find(ctx.partner, scope.owner, ref.session_id)
+        billed = kept is not None and await self.sessions.is_billed(scope, kept)
         requires = self.sessions.kind.dialect.patch_requires
 
         def judge(old: S | None) -> S:
@@ -328,6 +346,7 @@ def cdr_shelf(
     received: Hook[B],
     session_of: Callable[[B], str | None],
     parties_of: Callable[[str], frozenset[PartyId] | None] | None = None,
+    speaker_of: Callable[[str], PartyId | None] = nobody,
 ) -> Shelf[B]:
     """Make the shelf of CDRs, which notes the session that each of them bills."""
 
@@ -336,19 +355,9 @@ def cdr_shelf(
         session = session_of(cdr)
         if session is None:
             return
-        await store.put_object(
-            StoredObject(
-                scope=Scope(ctx.partner, owner),
-                kind=BILLED,
-                id=session,
-                version=kind.dialect.version,
-                last_updated=cdr.last_updated,
-                body=b"",
-                digest=b"",
-            )
-        )
+        await store.put_object(note(Scope(ctx.partner, owner), BILLED, session, kind, cdr))
 
-    return Shelf(store, kind, changed=changed, removed=ignored, parties_of=parties_of)
+    return Shelf(store, kind, changed=changed, removed=ignored, parties_of=parties_of, speaker_of=speaker_of)
 
 
 async def ignored(ctx: Context, owner: PartyId, one: object) -> None:

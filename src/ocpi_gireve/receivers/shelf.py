@@ -18,7 +18,7 @@ from .._codec import decode, encode
 from ..context import Context
 from ..crawl import Pull
 from ..dialect import Dialect
-from ..errors import InvalidParameters, Problem
+from ..errors import InvalidParameters, Problem, UnknownLocation, UnknownObject
 from ..pagination import Page, PageQuery
 from ..store import Store
 from ..store.records import Scope, StoredObject
@@ -30,6 +30,8 @@ log = logging.getLogger("ocpi_gireve.receivers")
 
 PAGE = 100
 """How many objects are read from the store at once."""
+NOBODYS = "nobodys"
+"""With the kind, the kind of the notes that an object came in a pull that did not say whose it is."""
 
 M = TypeVar(
     "M",
@@ -49,6 +51,11 @@ M = TypeVar(
 Hook: TypeAlias = Callable[[Context, PartyId, M], Awaitable[None]]
 
 
+def nobody(partner: str) -> PartyId | None:  # noqa: ARG001 - stands for what may know
+    """Tell of no partner for whom it speaks."""
+    return None
+
+
 @frozen(kw_only=True, eq=False)
 class Kind(Generic[M]):
     """A kind of object in one version of OCPI.
@@ -64,6 +71,8 @@ class Kind(Generic[M]):
             pushed meanwhile, so that the pull may be behind.
         lasting: Whether its objects stay for good, so that no pull shows any of them to be gone.
         is_same: Whether an object is the one that was kept in another version, of what is news only once.
+        is_one: Whether two of one id are one object, though only one of them says whose it is; None: they
+            never are.
     """
 
     name: str
@@ -74,6 +83,20 @@ class Kind(Generic[M]):
     pulled: Callable[[M | None, M, bool], M] = by_date
     lasting: bool = False
     is_same: Callable[[StoredObject, M], bool] | None = None
+    is_one: Callable[[M, M], bool] | None = None
+
+
+def note(scope: Scope, name: str, id: str, kind: Kind[M], one: M) -> StoredObject:
+    """Return what notes something of an object, such as that a CDR has come."""
+    return StoredObject(
+        scope=scope,
+        kind=name,
+        id=id,
+        version=kind.dialect.version,
+        last_updated=one.last_updated,
+        body=b"",
+        digest=b"",
+    )
 
 
 @frozen(kw_only=True)
@@ -134,12 +157,14 @@ class Shelf(Generic[M]):
         changed: Hook[M],
         removed: Hook[M],
         parties_of: Callable[[str], frozenset[PartyId] | None] | None = None,
+        speaker_of: Callable[[str], PartyId | None] = nobody,
     ) -> None:
         self.stale = 0
         self.store = store
         self.kind = kind
         self._changed, self._removed = changed, removed
         self._parties_of = parties_of
+        self._speaker_of = speaker_of
         self._desk = desk_of(store)
 
     # --- reading ---------------------------------------------------------------------------------------
@@ -337,6 +362,9 @@ class Shelf(Generic[M]):
         visit.received += 1
         partner, named = visit.ctx.partner, self.kind.id_of(one)
         owner = self.kind.owner_of(one, visit.owner)
+        nobodys = owner is None and visit.owner is None
+        if nobodys:
+            owner = await self._home_of(partner, one)
         if owner is None or (visit.theirs is not None and owner not in visit.theirs):
             visit.rejected += 1
             what = "nobody knows whose it is, or it is another party's"
@@ -347,11 +375,38 @@ class Shelf(Generic[M]):
         try:
             async with self._desk.hold(place):
                 judge = await self._judge(Scope(partner, owner), one, pushed=place in visit.pushed)
+                if nobodys:
+                    await self._note_nobodys(Scope(partner, owner), one)
                 news = await self._keep(visit.ctx, owner, named, judge)
                 visit.changed += news
         except Conflict:
             visit.rejected += 1
             self._alarm(partner, f"{self.kind.name} {owner}/{named}")
+
+    async def _home_of(self, partner: str, one: M) -> PartyId | None:
+        """Return under whom to keep a pulled object that says not whose it is.
+
+        Under the party that the partner speaks for, like a pushed one, unless a push has said whose it is.
+        None where that is not known either.
+        """
+        speaker, is_one = self._speaker_of(partner), self.kind.is_one
+        if speaker is None or is_one is None:
+            return speaker
+        found = await self.named(partner, self.kind.id_of(one))
+        same = [owner for owner, kept in found if owner != speaker and is_one(kept, one)]
+        return same[0] if len(same) == 1 else speaker
+
+    async def _note_nobodys(self, scope: Scope, one: M) -> None:
+        """Note of an object that is new here that a push may still say whose it is."""
+        named, is_speakers = self.kind.id_of(one), self._speaker_of(scope.connection) == scope.owner
+        if self.kind.is_one is None or not is_speakers:
+            return
+        if await self.store.object(scope, self.kind.name, named) is None:
+            await self.store.put_object(note(scope, self._nobodys, named, self.kind, one))
+
+    @property
+    def _nobodys(self) -> str:
+        return f"{NOBODYS} {self.kind.name}"
 
     def _alarm(self, partner: str, what: str) -> None:
         """Tell of what never changes and did: of CDRs, whose ids are nobody's secret."""
@@ -377,8 +432,36 @@ class Shelf(Generic[M]):
     # --- the store -------------------------------------------------------------------------------------
 
     async def _keep(self, ctx: Context, owner: PartyId, id: str, judge: Judge[M]) -> bool:
+        stored = await self.store.object(Scope(ctx.partner, owner), self.kind.name, id)
+        speaker = self._speaker_of(ctx.partner)
+        if stored is None and self.kind.is_one and speaker is not None and speaker != owner:
+            return await self._adopt(ctx, Scope(ctx.partner, speaker), owner, id, judge)
+        return await self._write(ctx, owner, id, judge, stored)
+
+    async def _adopt(self, ctx: Context, nobodys: Scope, owner: PartyId, id: str, judge: Judge[M]) -> bool:
+        """Keep an object; what a pull that named nobody kept of it moves to the owner that is named now."""
+        async with self._desk.hold(place_of(nobodys, self.kind.name, id)):
+            old = None
+            if await self.store.object(nobodys, self._nobodys, id) is not None:
+                old = self._opened(await self.store.object(nobodys, self.kind.name, id))
+            if old is None or not self._is_meant(old, judge):
+                return await self._write(ctx, owner, id, judge, None)
+            news = await self._write(ctx, owner, id, lambda _: judge(old), None)
+            if news:
+                await self._drop(ctx, nobodys, id)
+            return news
+
+    def _is_meant(self, kept: M, judge: Judge[M]) -> bool:
+        try:
+            whole = judge(None)
+        except (UnknownObject, UnknownLocation):
+            return True  # it changes a part, and the partner knows that we have the rest
+        return self.kind.is_one is not None and self.kind.is_one(kept, whole)
+
+    async def _write(
+        self, ctx: Context, owner: PartyId, id: str, judge: Judge[M], stored: StoredObject | None
+    ) -> bool:
         scope = Scope(ctx.partner, owner)
-        stored = await self.store.object(scope, self.kind.name, id)
         old = self._opened(stored)
         try:
             new = judge(old)
@@ -427,6 +510,8 @@ class Shelf(Generic[M]):
         one = self._opened(stored)
         if one is not None:
             await self._removed(ctx, scope.owner, one)
+        if self.kind.is_one is not None:
+            await self.store.remove_object(scope, self._nobodys, id)
         return await self.store.remove_object(scope, self.kind.name, id)
 
     async def _stored(

@@ -1,14 +1,15 @@
 """Receivers of OCPI 2.1.1 that keep in a store what partners send; how they keep it, no version says.
 
 A 2.1.1 object does not say whose it is. What is pushed belongs to the party in its URL. Of what is posted or
-pulled, IOP writes the owner elsewhere into the object. A direct partner's is its own, whatever it writes into
-it, or the party's that is named to `Shelf.absorb`.
+pulled, IOP writes the owner elsewhere into the object; what names nobody is kept under the hub's own party. A
+direct partner's is its own, whatever it writes into it, or the party's that is named to `Shelf.absorb`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
 from typing import TypeVar
 
 from ..context import Context
@@ -16,7 +17,7 @@ from ..convert.parties import cpo_of, emsp_of, emsp_of_contract
 from ..pagination import Page, PageQuery
 from ..patch import Patch
 from ..store import Store
-from ..types import PartyId
+from ..types import PartyId, ci_key
 from ..v211 import (
     CDR,
     DIALECT,
@@ -97,6 +98,22 @@ def _tariff_owner(tariff: Tariff, asked: PartyId | None) -> PartyId | None:
     return PartyId(tariff.country_code, tariff.party_id)
 
 
+def _begun(session: Session) -> tuple[datetime, str]:
+    return session.start_datetime.replace(microsecond=0), ci_key(session.auth_id)
+
+
+def _charge(authorization_id: str | None, start: datetime, location: Location) -> str | None:
+    """Return what a CDR has in common with its session alone, for it does not name it.
+
+    "an eMSP giving 2 authorisations and receiving 3 CDRs": several charges may have one authorization.
+    None where there is none. (GIREVE 2.1.1, integration guidelines)
+    """
+    if authorization_id is None:
+        return None
+    spots = sorted(ci_key(evse.uid) for evse in location.evses)
+    return "|".join([authorization_id, start.replace(microsecond=0).isoformat(), *spots])
+
+
 LOCATION = Kind(
     name="location",
     dialect=DIALECT,
@@ -104,6 +121,7 @@ LOCATION = Kind(
     id_of=lambda location: location.id,
     owner_of=lambda location, asked: asked or _cpo(location),
     pulled=LEVELS.pulled,
+    is_one=lambda one, other: one.coordinates == other.coordinates,
 )
 TARIFF = Kind(
     name="tariff",
@@ -111,6 +129,7 @@ TARIFF = Kind(
     model=Tariff,
     id_of=lambda tariff: tariff.id,
     owner_of=_tariff_owner,
+    is_one=lambda one, other: (one.currency, one.elements) == (other.currency, other.elements),
 )
 SESSION = Kind(
     name="session",
@@ -119,6 +138,7 @@ SESSION = Kind(
     id_of=lambda session: session.id,
     owner_of=lambda session, asked: asked or _cpo(session.location),
     lasting=True,
+    is_one=lambda one, other: _begun(one) == _begun(other),
 )
 CDRS = Kind(
     name="cdr",
@@ -136,6 +156,7 @@ TOKEN = Kind(
     model=Token,
     id_of=lambda token: token.uid,
     owner_of=lambda token, asked: asked or emsp_of(token),
+    is_one=lambda one, other: one.auth_id == other.auth_id,
 )
 
 
@@ -184,6 +205,7 @@ class KeptLocations(Locations[Location, EVSE, Connector, LocationRef, EvseRef, C
             changed=self.location_changed,
             removed=self.location_removed,
             parties_of=self._parties_of,
+            speaker_of=self._speaker_of,
         )
 
     async def location_changed(self, ctx: Context, owner: PartyId, location: Location) -> None:
@@ -214,6 +236,7 @@ class KeptTariffs(Tariffs[Tariff, TariffRef], TariffsEmsp):
             changed=self.tariff_changed,
             removed=self.tariff_removed,
             parties_of=self._parties_of,
+            speaker_of=self._speaker_of,
         )
 
     async def patch_tariff(self, ctx: Context, ref: TariffRef, changes: Patch[Tariff]) -> None:
@@ -238,8 +261,8 @@ class KeptTariffs(Tariffs[Tariff, TariffRef], TariffsEmsp):
 class KeptSessions(Sessions[Session, SessionRef], SessionsEmsp):
     """Keeps in a store the sessions that partners push, and those pulled.
 
-    What comes after the end of a session is accepted and changes nothing; so is what comes after its CDR,
-    where both name the same authorization, as GIREVE asks.
+    What comes after the end of a session, or after its CDR, is accepted and changes nothing. A CDR does not
+    name its session: it is that of a session that was there, where authorization, start and EVSE agree.
 
     Args:
         store: Where they are kept: the platform's, or another one that is open.
@@ -254,8 +277,10 @@ class KeptSessions(Sessions[Session, SessionRef], SessionsEmsp):
             store,
             SESSION,
             changed=self.session_changed,
-            billed_as=lambda session: session.authorization_id,
+            billed_as=lambda one: _charge(one.authorization_id, one.start_datetime, one.location),
+            is_named=False,
             parties_of=self._parties_of,
+            speaker_of=self._speaker_of,
         )
 
     async def session_changed(self, ctx: Context, owner: PartyId, session: Session) -> None:
@@ -281,8 +306,9 @@ class KeptCdrs(Cdrs[CDR], CdrsEmsp):
             store,
             CDRS,
             received=self.cdr_received,
-            session_of=lambda cdr: cdr.authorization_id,
+            session_of=lambda cdr: _charge(cdr.authorization_id, cdr.start_date_time, cdr.location),
             parties_of=self._parties_of,
+            speaker_of=self._speaker_of,
         )
 
     async def cdr_received(self, ctx: Context, owner: PartyId, cdr: CDR) -> None:
@@ -314,6 +340,7 @@ class KeptTokens(Tokens[Token, TokenRef], TokensCpo):
             changed=self.token_changed,
             removed=self.token_removed,
             parties_of=self._parties_of,
+            speaker_of=self._speaker_of,
         )
 
     async def tokens_with(self, partner: str, uid: str) -> list[tuple[PartyId, Token]]:
