@@ -89,7 +89,7 @@ class Door:
 
 def the_route(request: HttpRequest) -> Route:
     """The operation that a request is for."""
-    return ROUTES.find(request.method, request.url)[0]
+    return ROUTES.find(request.method, request.url).route
 
 
 def a_request(token: str = "cpo", sender: str = "CPO", receiver: str = "EMP", key: str = "") -> HttpRequest:
@@ -224,9 +224,8 @@ async def test_many_at_once() -> None:
 def test_handshake_is_not_remembered() -> None:
     """Handlers of the handshake need the token itself, so each of their requests is looked at."""
     handlers: dict[type[Interface], object] = {v221.CredentialsInterface: None}
-    (route, _, _) = Routes("/ocpi", [Mount(dialect=v221.DIALECT, handlers=handlers)]).find(
-        "GET", "/ocpi/2.2.1/credentials"
-    )
+    routes = Routes("/ocpi", [Mount(dialect=v221.DIALECT, handlers=handlers)])
+    route = routes.find("GET", "/ocpi/2.2.1/credentials").route
     door = Door()
     request = HttpRequest(
         method="GET", url="/ocpi/2.2.1/credentials", headers=CIMultiDict({"Authorization": basic("cpo")})

@@ -33,6 +33,7 @@ MAX_REMEMBERED = 10_000
 """Of how many requests with other headers, or to other operations, it is remembered who sent them."""
 
 _CONTENT_TYPE = istr("Content-Type")
+_DECIDING = (AUTHORIZATION, *ROUTING)
 
 
 class Principals(Protocol):
@@ -166,12 +167,8 @@ class Gate:
 
 
 def _deciding(request: HttpRequest, route: Route) -> Hashable:
-    """Return what decides about an admission. The token is hashed: none is kept in clear."""
+    """Return what decides about an admission. The headers are hashed: no token is kept in clear."""
     values = request.headers.getall
-    shown = "\n".join(values(AUTHORIZATION, ())).encode(errors="surrogatepass")
-    return (
-        route,
-        request.client_key,
-        hashlib.sha256(shown).digest(),
-        *[tuple(values(name, ())) for name in ROUTING],
-    )
+    # No header holds a line break.
+    shown = "\n\n".join(["\n".join(values(name, ())) for name in _DECIDING])
+    return route, request.client_key, hashlib.sha256(shown.encode(errors="surrogatepass")).digest()

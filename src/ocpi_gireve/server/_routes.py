@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ..dialect import Deferral, Dialect
 from ..errors import MethodNotAllowed, UnknownObject
@@ -99,6 +99,27 @@ class Endpoint:
         )
 
 
+@frozen(eq=False)
+class Named:
+    """What a method and a path name.
+
+    Attributes:
+        route: The operation.
+        fields: The fields of its target that stand in the path, as they stand there.
+        rest: The segments that follow the endpoint.
+        target: The target that it was read as before; None: it is to be read.
+    """
+
+    route: Route
+    fields: Mapping[str, str]
+    rest: Sequence[str]
+    target: object = None
+
+
+MAX_REMEMBERED = 10_000
+"""Of how many paths it is remembered what they name: partners write to the same objects again and again."""
+
+
 class Routes:
     """Every endpoint that is served, below one path.
 
@@ -114,6 +135,7 @@ class Routes:
         for mount in mounts:
             self._mount(mount)
         self._depth = max((endpoint.count("/") + 1 for endpoint in self._endpoints), default=0)
+        self._known: dict[tuple[str, str], Named] = {}
 
     def _mount(self, mount: Mount) -> None:
         dialect = mount.dialect
@@ -153,20 +175,30 @@ class Routes:
         below = path.removeprefix(self._base)
         return next((one for root, one in self._roots.items() if f"{below}/".startswith(f"{root}/")), None)
 
-    def find(self, method: str, path: str) -> tuple[Route, dict[str, str], Sequence[str]]:
-        """Return the operation that a method and a path name, the path's fields, and the endpoint's rest.
+    def find(self, method: str, path: str) -> Named:
+        """Return what a method and a path name.
 
         Raises:
             UnknownObject: HTTP 404: nothing is served there.
             MethodNotAllowed: HTTP 405: something is, but not by this method.
         """
+        known = self._known.get((method, path))
+        if known is not None:
+            return known
         for endpoint, rest in self._places(path):
             found = endpoint.find(method, rest)
             if found is not None:
-                return *found, rest
+                route, fields = found
+                return Named(route, fields, rest)
             if endpoint.methods(rest):
                 raise MethodNotAllowed(f"expected {' or '.join(self.allowed(method, path))} at this URL")
         raise UnknownObject("there is nothing at this URL")
+
+    def remember(self, method: str, path: str, named: Named, target: object) -> None:
+        """Keep the target that a path alone names, for somebody who may ask it: a stranger takes no room."""
+        if len(self._known) >= MAX_REMEMBERED:
+            self._known.clear()
+        self._known[method, path] = evolve(named, target=target)
 
     def allowed(self, method: str, path: str) -> list[str]:
         """Return the other methods that are served at a path."""

@@ -237,12 +237,12 @@ class Server:
 
     async def _serve(self, request: HttpRequest, exchange: _Exchange) -> HttpResponse:
         try:
-            route, fields, rest = self._routes.find(request.method, exchange.path)
+            named = self._routes.find(request.method, exchange.path)
         except (UnknownObject, MethodNotAllowed):
             # What is served where is told to those who have a token.
             self._gate.require_known(request)
             raise
-        exchange.route = route
+        route = exchange.route = named.route
         admission = self._gate.remembered(request, route)
         if admission is None:
             admission, ctx = await self._admit(request, exchange, route)
@@ -251,15 +251,18 @@ class Server:
             ctx = _context(exchange, route, admission)
         exchange.admission = admission
         operation, speaker = route.operation, admission.speaker
-        target = decode_target(
-            operation, fields, exchange.query, "/".join(rest) if operation.target is Link else ""
-        )
+        target = named.target
+        if target is None or exchange.query:
+            rest = "/".join(named.rest) if operation.target is Link else ""
+            target = decode_target(operation, named.fields, exchange.query, rest)
         if operation.paginated:
             target = _capped(cast("PageQuery", target), route, speaker.principal)
         body = decode_body(operation, request.body, route.dialect.patch_requires)
         if operation.interface.functional:
             require_role(operation, target, speaker)
             require_owner(operation, target, body, speaker)
+            if named.target is None and operation.path_only and not exchange.query:
+                self._routes.remember(request.method, exchange.path, named, target)
         message = Message(operation, ctx, target, body, request.body)
         call = functools.partial(_call, route, message)
         if route.deferral is None:
