@@ -139,6 +139,28 @@ async def test_header_twice_after_it_came_once() -> None:
             await door.come(request)
 
 
+async def test_empty_header_after_none() -> None:
+    """Empty routing headers are refused, though the same request without them was let in."""
+    door = Door()
+    bare = a_request()
+    for name in ("OCPI-from-country-code", "OCPI-from-party-id"):
+        del bare.headers[name]
+    assert (await door.come(bare)).speaker.sender == CPO
+    empty = a_request(sender="")
+    empty.headers["OCPI-from-country-code"] = ""
+    with pytest.raises(MalformedMessage):
+        await door.come(empty)
+
+
+async def test_stranger_without_the_key() -> None:
+    """A token without its key in TLS is not told what is served, either."""
+    door = Door()
+    door.book.put(a_principal("cpo", evolve(BILATERAL, client_keys=frozenset({"its-key"}))))
+    door.gate.require_known(a_request(key="its-key"))
+    with pytest.raises(Unauthorized):
+        door.gate.require_known(a_request())
+
+
 async def test_revoked_at_once() -> None:
     """A token that was taken back opens nothing from then on."""
     door = Door()

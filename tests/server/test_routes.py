@@ -46,6 +46,14 @@ def test_only_so_many_are_remembered() -> None:
     assert 0 < len(routes._known) <= MAX_REMEMBERED
 
 
+def test_long_path_is_not_remembered() -> None:
+    """A path of thousands of characters takes no room."""
+    routes = the_routes()
+    path = f"{LOCATIONS}/FR/CPO/{'L' * 5000}"
+    routes.remember("PUT", path, routes.find("PUT", path), REF)
+    assert not routes._known
+
+
 async def test_strangers_take_no_room() -> None:
     """What is refused for its token, its owner or its content leaves no path behind; what is taken does."""
     served = serve(EmspLocations())

@@ -33,7 +33,6 @@ MAX_REMEMBERED = 10_000
 """Of how many requests with other headers, or to other operations, it is remembered who sent them."""
 
 _CONTENT_TYPE = istr("Content-Type")
-_DECIDING = (AUTHORIZATION, *ROUTING)
 
 
 class Principals(Protocol):
@@ -92,7 +91,7 @@ class Gate:
         return self._known.get(_deciding(request, route))
 
     def require_known(self, request: HttpRequest) -> None:
-        """Make sure that a request comes with somebody's token, whatever it asks.
+        """Make sure that a request comes with somebody's token, and with its key, whatever it asks.
 
         Raises:
             MalformedMessage: HTTP 400: a header that decides it comes twice.
@@ -100,7 +99,8 @@ class Gate:
         """
         require_once(request.headers)
         shown = presented_tokens([request.headers.get(AUTHORIZATION, "")])
-        if not any(self._principals.find(token_digest(token)) for token in shown.values()):
+        found = [self._principals.find(token_digest(token)) for token in shown.values()]
+        if not any(one is not None and _has_key(request, one) for one in found):
             raise Unauthorized
 
     def authenticate(self, request: HttpRequest, route: Route) -> tuple[Principal, Secret]:
@@ -129,8 +129,7 @@ class Gate:
         if len(found) != 1:
             raise Unauthorized
         ((principal, token),) = found.values()
-        keys = principal.profile.client_keys
-        if keys and request.client_key not in keys:
+        if not _has_key(request, principal):
             log.error("%s: its token came without its key in TLS; refused", principal.connection)
             raise Unauthorized
         require_opened(route.operation, principal)
@@ -166,9 +165,19 @@ class Gate:
         return admission
 
 
+def _has_key(request: HttpRequest, principal: Principal) -> bool:
+    keys = principal.profile.client_keys
+    return not keys or request.client_key in keys
+
+
 def _deciding(request: HttpRequest, route: Route) -> Hashable:
-    """Return what decides about an admission. The headers are hashed: no token is kept in clear."""
+    """Return what decides about an admission. The token is hashed: none is kept in clear."""
     values = request.headers.getall
-    # No header holds a line break.
-    shown = "\n\n".join(["\n".join(values(name, ())) for name in _DECIDING])
-    return route, request.client_key, hashlib.sha256(shown.encode(errors="surrogatepass")).digest()
+    shown = "\n".join(values(AUTHORIZATION, ())).encode(errors="surrogatepass")
+    return (
+        route,
+        request.client_key,
+        hashlib.sha256(shown).digest(),
+        # A header that is empty is not one that is missing.
+        *[tuple(values(name, ())) for name in ROUTING],
+    )

@@ -116,6 +116,8 @@ class Named:
     target: object = None
 
 
+_LONGEST = 256
+"""Characters of a path that is remembered: ids have 36 at most, but a partner may send any."""
 MAX_REMEMBERED = 10_000
 """Of how many paths it is remembered what they name: partners write to the same objects again and again."""
 
@@ -196,6 +198,8 @@ class Routes:
 
     def remember(self, method: str, path: str, named: Named, target: object) -> None:
         """Keep the target that a path alone names, for somebody who may ask it: a stranger takes no room."""
+        if len(path) > _LONGEST:
+            return
         if len(self._known) >= MAX_REMEMBERED:
             self._known.clear()
         self._known[method, path] = evolve(named, target=target)
