@@ -30,9 +30,8 @@ def key_pin(certificate: bytes) -> str:
     Raises:
         ValueError: it is no certificate.
     """
-    # Loaded by those that ask for client certificates.
-    from cryptography import x509  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
+    from cryptography import x509  # noqa: PLC0415 - loaded by those that ask for client certificates
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415 - too
 
     key = x509.load_der_x509_certificate(certificate).public_key()
     spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
